@@ -1,0 +1,717 @@
+/* check --live: reads `doveconf -a` and reports every setting that keeps Homing from working, or
+ * that would open an account to the wrong user. */
+#include "live.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "directory-format.h"
+#include "doveconf.h"
+#include "output.h"
+#include "session.h"
+#include "store.h"
+
+#define DEFAULT_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@"
+
+enum { MAX_WORDS = 64 };
+
+enum block_job { JOB_OTHER, JOB_ROUTE, JOB_ACCOUNTS, JOB_UNCLEAR };
+
+struct live {
+	const struct call *call;
+	struct setting *root;
+	bool named_blocks; /* Dovecot 2.4: `passdb NAME {`, settings named one by one */
+	char directory[1024];
+	bool has_accounts;
+	json_t *found; /* with --json */
+	size_t findings;
+};
+
+static void HOMING_PRINTF(4, 5) report(struct live *live, const char *setting, const char *change,
+				       const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	live->findings++;
+	if (live->found)
+		json_array_append_new(live->found,
+				      json_pack("{s:o,s:o,s:o}", "setting", json_text(setting),
+						"problem", json_text(text), "change",
+						json_text(change)));
+	else
+		print("%s: %s\n    change: %s\n", setting, text, change);
+}
+
+static const char *get(const struct setting *block, const char *name, const char *otherwise)
+{
+	const char *value = setting_get(block, name);
+
+	return value ? value : otherwise;
+}
+
+/* A setting of a passdb or userdb. In 2.4 it stands in the block without the prefix, or with it,
+ * or for all blocks at the top level. */
+static const char *block_get(const struct live *live, const struct setting *block,
+			     const char *name, const char *otherwise)
+{
+	char prefixed[128];
+	const char *value = setting_get(block, name);
+
+	snprintf(prefixed, sizeof prefixed, "%s_%s", block->name, name);
+	if (!value)
+		value = setting_get(block, prefixed);
+	if (!value && live->named_blocks)
+		value = setting_get(live->root, prefixed);
+	return value ? value : otherwise;
+}
+
+static bool is_yes(const char *value)
+{
+	return strcmp(value, "yes") == 0;
+}
+
+/* A word of `args`, as `route`, or the value behind `directory=`. Copies it. */
+static bool find_word(const char *args, const char *word, char *value_r, size_t size)
+{
+	size_t wanted = strlen(word);
+
+	while (*args) {
+		args += strspn(args, " \t");
+		size_t length = strcspn(args, " \t");
+		bool prefix = word[wanted - 1] == '=';
+
+		if (length >= wanted && strncmp(args, word, wanted) == 0 && (prefix || length == wanted)) {
+			if (value_r)
+				snprintf(value_r, size, "%.*s", (int)(length - wanted), args + wanted);
+			return true;
+		}
+		args += length;
+	}
+	return false;
+}
+
+static const char *driver_of(const struct live *live, const struct setting *block)
+{
+	const char *driver = live->named_blocks ? setting_get(block, "driver")
+						: get(block, "driver", "");
+
+	return driver && driver[0] ? driver : block->value;
+}
+
+static enum block_job job_of(const struct live *live, const struct setting *block)
+{
+	const char *args = get(block, "args", "");
+	const char *mode = get(block, "homing_mode", get(live->root, "homing_mode", ""));
+
+	if (strcmp(driver_of(live, block), "homing") != 0)
+		return JOB_OTHER;
+	if (strcmp(mode, "route") == 0 || find_word(args, "route", NULL, 0))
+		return JOB_ROUTE;
+	if (strcmp(mode, "accounts") == 0 || find_word(args, "accounts", NULL, 0))
+		return JOB_ACCOUNTS;
+	return JOB_UNCLEAR;
+}
+
+static bool is_block(const struct setting *setting, const char *type)
+{
+	return setting->is_block && strcmp(setting->name, type) == 0;
+}
+
+/* "passdb passwd-file" or "passdb sql (the second one)": how a finding names a block. */
+static const char *title(const struct live *live, const struct setting *block, char *text,
+			 size_t size)
+{
+	if (live->named_blocks)
+		snprintf(text, size, "%s %s", block->name, block->value);
+	else
+		snprintf(text, size, "%s { driver = %s }", block->name, driver_of(live, block));
+	return text;
+}
+
+static void check_names(struct live *live)
+{
+	const char *chars = get(live->root, "auth_username_chars", DEFAULT_CHARS);
+	const char *translation = get(live->root, "auth_username_translation", "");
+	const char *realm = live->named_blocks ? "auth_default_domain" : "auth_default_realm";
+	char change[512];
+
+	bool translated = false;
+	for (size_t i = 0; translation[i] && translation[i + 1]; i += 2)
+		translated = translated || (translation[i] == '%' && translation[i + 1] == '@');
+	if (chars[0] && !strchr(chars, '%') && !translated) {
+		snprintf(change, sizeof change, "auth_username_chars = %s%%", chars);
+		report(live, "auth_username_chars", change,
+		       "`%%` is missing: a login like info%%client2.com is refused before Homing sees it");
+	}
+	if (get(live->root, realm, "")[0]) {
+		snprintf(change, sizeof change, "%s =", realm);
+		report(live, realm, change,
+		       "`%s` is appended to every bare name before Homing sees it, so that neither the "
+		       "server's address nor the TLS name can choose the domain",
+		       get(live->root, realm, ""));
+	}
+	if (strcasestr(get(live->root, "auth_mechanisms", ""), "digest-md5"))
+		report(live, "auth_mechanisms", "take digest-md5 out of auth_mechanisms",
+		       "DIGEST-MD5 hashes the name as it was typed: it works for full addresses only");
+}
+
+/* Which parts of the user's name a text with variables has. */
+struct variables {
+	bool user, name, domain, local_ip, server_name, any;
+};
+
+static bool has_word(const char *text, size_t length, const char *word)
+{
+	size_t wanted = strlen(word);
+
+	for (size_t i = 0; i + wanted <= length; i++) {
+		bool starts = i == 0 || !(isalnum((unsigned char)text[i - 1]) || text[i - 1] == '_');
+		bool ends = i + wanted == length ||
+			    !(isalnum((unsigned char)text[i + wanted]) || text[i + wanted] == '_');
+		if (starts && ends && strncasecmp(text + i, word, wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* `%{user | username}`, `%{user}`, `%{domain}`, `%{local_ip}`... */
+static void note_long(struct variables *variables, const char *text, size_t length)
+{
+	bool name = has_word(text, length, "username"), domain = has_word(text, length, "domain");
+
+	variables->name = variables->name || name;
+	variables->domain = variables->domain || domain;
+	variables->user = variables->user || (!name && !domain && has_word(text, length, "user"));
+	variables->local_ip = variables->local_ip || has_word(text, length, "local_ip") ||
+			      has_word(text, length, "lip");
+	variables->server_name = variables->server_name || has_word(text, length, "local_name");
+}
+
+static struct variables find_variables(const char *text)
+{
+	struct variables variables = {0};
+
+	for (text = strchr(text, '%'); text; text = strchr(text, '%')) {
+		text++;
+		if (*text == '%') { /* a plain percent sign */
+			text++;
+			continue;
+		}
+		/* 2.3: modifiers, as in %Lu or %4.8n, before a letter or a brace */
+		text += strspn(text, "LUEXRTHMDN0123456789.-");
+		variables.any = true;
+		variables.user = variables.user || *text == 'u';
+		variables.name = variables.name || *text == 'n';
+		variables.domain = variables.domain || *text == 'd';
+		variables.local_ip = variables.local_ip || *text == 'l';
+		if (*text == '{')
+			note_long(&variables, text + 1, strcspn(text + 1, "}"));
+		if (*text)
+			text++;
+	}
+	return variables;
+}
+
+/* Does the text name the user without the domain? */
+static bool drops_domain(const char *text)
+{
+	struct variables variables = find_variables(text);
+
+	return variables.name && !variables.domain && !variables.user;
+}
+
+static void check_username_format(struct live *live)
+{
+	const char *format = get(live->root, "auth_username_format", "");
+
+	if (drops_domain(format))
+		report(live, "auth_username_format",
+		       live->named_blocks ? "auth_username_format = %{user | lower}"
+					  : "auth_username_format = %Lu",
+		       "`%s` takes the domain off: info@client1.com and info@client2.com become one user",
+		       format);
+}
+
+/* The passdbs (without master ones, which are a list of their own) or userdbs in their order. */
+static const struct setting *find_job(const struct live *live, const char *type,
+				      enum block_job job, const struct setting **before_r)
+{
+	*before_r = NULL;
+	for (size_t i = 0; i < live->root->count; i++) {
+		const struct setting *block = &live->root->settings[i];
+
+		if (!is_block(block, type) || is_yes(block_get(live, block, "master", "no")))
+			continue;
+		if (job_of(live, block) == job)
+			return block;
+		/* prefetch only uses what a passdb gave, behind the route block */
+		if (!*before_r && strcmp(driver_of(live, block), "prefetch") != 0)
+			*before_r = block;
+	}
+	return NULL;
+}
+
+static const char *route_block(const struct live *live, const char *type, char *text, size_t size)
+{
+	if (live->named_blocks)
+		snprintf(text, size, "%s homing { driver = homing; homing_mode = route }", type);
+	else
+		snprintf(text, size, "%s { driver = homing, args = route }", type);
+	return text;
+}
+
+static const struct setting *check_order(struct live *live, const char *type)
+{
+	const struct setting *before;
+	const struct setting *route = find_job(live, type, JOB_ROUTE, &before);
+	char change[300], block[256], name[256];
+
+	route_block(live, type, block, sizeof block);
+	if (!route) {
+		snprintf(change, sizeof change, "put first: %s", block);
+		report(live, type, change,
+		       strcmp(type, "passdb") == 0
+			       ? "the route block is missing: logins are not routed"
+			       : "the route block is missing: LMTP and doveadm look up the typed name");
+	} else if (before) {
+		snprintf(change, sizeof change, "move it in front of %s",
+			 title(live, before, name, sizeof name));
+		report(live, title(live, route, block, sizeof block), change,
+		       "the route block is not the first %s: those before it see the typed name", type);
+	}
+	return route;
+}
+
+/* Whatever makes Dovecot pass the route block by, for some or for all. */
+static void check_route_passdb(struct live *live, const struct setting *route)
+{
+	static const struct {
+		const char *name, *harmless, *problem;
+	} settings[] = {
+		{"deny", "no", "turns the block into a list of users to refuse"},
+		{"skip", "never", "lets the block be passed by"},
+		{"mechanisms", "", "limits the block to some mechanisms; the others are not routed"},
+		{"mechanisms_filter", "", "limits the block to some mechanisms; the others are not routed"},
+		{"username_filter", "", "limits the block to some names; the others are not routed"},
+	};
+	char name[256], change[300];
+
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+		const char *value = block_get(live, route, settings[i].name, settings[i].harmless);
+
+		if (strcmp(value, settings[i].harmless) == 0)
+			continue;
+		snprintf(change, sizeof change, "take out %s = %s", settings[i].name, value);
+		report(live, title(live, route, name, sizeof name), change, "`%s = %s` %s",
+		       settings[i].name, value, settings[i].problem);
+	}
+}
+
+static void check_route_userdb(struct live *live, const struct setting *route)
+{
+	const char *failure = block_get(live, route, "result_failure", "continue");
+	const char *skip = block_get(live, route, "skip", "never");
+	char name[256];
+
+	if (strcmp(failure, "continue") != 0)
+		report(live, title(live, route, name, sizeof name), "result_failure = continue",
+		       "`result_failure = %s`: the route block never finds a user itself, so no later "
+		       "userdb is asked",
+		       failure);
+	if (strcmp(skip, "never") != 0)
+		report(live, title(live, route, name, sizeof name), "skip = never",
+		       "`skip = %s` lets the route block be passed by", skip);
+}
+
+static bool lets_in(const char *result)
+{
+	return strcmp(result, "return-ok") == 0 || strcmp(result, "continue-ok") == 0;
+}
+
+static void check_results(struct live *live, const struct setting *block)
+{
+	static const char *const names[] = {"result_failure", "result_internalfail"};
+	char name[256], change[64];
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *value = block_get(live, block, names[i], "continue");
+
+		if (!lets_in(value))
+			continue;
+		snprintf(change, sizeof change, "%s = continue", names[i]);
+		report(live, title(live, block, name, sizeof name), change, "`%s = %s` %s", names[i], value,
+		       i == 0 ? "takes a wrong password for a right one"
+			      : "lets everybody in while this passdb is out of order");
+	}
+}
+
+/* A key must tell apart what the rewriter tells apart: the routed name, or else everything that
+ * routing depends on (dovecot-homing(5)). */
+static bool key_leaks(const char *key)
+{
+	struct variables variables = find_variables(key);
+	bool whole = variables.user || (variables.name && variables.domain);
+
+	return !whole && !(variables.local_ip && variables.server_name);
+}
+
+static void check_lookup(struct live *live, const struct setting *block, bool cached)
+{
+	const char *args = get(block, "args", "");
+	char value[512], name[256];
+
+	title(live, block, name, sizeof name);
+	if (cached && find_word(args, "cache_key=", value, sizeof value) && key_leaks(value))
+		report(live, name, "cache_key=%u",
+		       "`cache_key=%s` does not hold the whole name: with auth_cache_size set, the "
+		       "password of one domain's user opens another's account",
+		       value);
+	if (find_word(args, "username_format=", value, sizeof value) && drops_domain(value))
+		report(live, name, "username_format=%u",
+		       "`username_format=%s` looks up the name without its domain: one entry serves the "
+		       "accounts of that name in all domains",
+		       value);
+	const char *format = get(block, "auth_username_format", "");
+	if (drops_domain(format))
+		report(live, name, "take auth_username_format out of the block",
+		       "`auth_username_format = %s` looks up the name without its domain: one entry serves "
+		       "the accounts of that name in all domains",
+		       format);
+	for (size_t i = 0; i < block->count; i++) {
+		const char *setting = block->settings[i].name;
+		size_t length = strlen(setting);
+
+		if (length >= 5 && strcmp(setting + length - 5, "query") == 0 &&
+		    drops_domain(block->settings[i].value))
+			report(live, name, "use the domain too, as %{user}",
+			       "`%s` looks up the name without its domain: one row serves the accounts of "
+			       "that name in all domains",
+			       setting);
+	}
+}
+
+static void check_others(struct live *live)
+{
+	const char *size = get(live->root, "auth_cache_size", "0");
+	bool cached = strtoull(size, NULL, 10) > 0;
+	char name[256];
+
+	for (size_t i = 0; i < live->root->count; i++) {
+		const struct setting *block = &live->root->settings[i];
+
+		if (!is_block(block, "passdb") && !is_block(block, "userdb"))
+			continue;
+		if (is_block(block, "passdb"))
+			check_results(live, block);
+		if (job_of(live, block) == JOB_OTHER)
+			check_lookup(live, block, cached);
+		if (job_of(live, block) == JOB_UNCLEAR)
+			report(live, title(live, block, name, sizeof name),
+			       live->named_blocks ? "homing_mode = route, or accounts"
+						  : "args = route, or accounts",
+			       "it does not say what it is for");
+	}
+}
+
+/* The value of `directory=` or homing_directory in any of our blocks; else --directory or the
+ * default. */
+static void find_directory(struct live *live)
+{
+	snprintf(live->directory, sizeof live->directory, "%s", live->call->directory);
+	const char *global = setting_get(live->root, "homing_directory");
+	if (global && global[0])
+		snprintf(live->directory, sizeof live->directory, "%s", global);
+	for (size_t i = 0; i < live->root->count; i++) {
+		const struct setting *block = &live->root->settings[i];
+
+		if (!is_block(block, "passdb") && !is_block(block, "userdb"))
+			continue;
+		enum block_job job = job_of(live, block);
+		live->has_accounts = live->has_accounts || job == JOB_ACCOUNTS;
+		if (job == JOB_OTHER)
+			continue;
+		const char *own = setting_get(block, "homing_directory");
+		if (own && own[0])
+			snprintf(live->directory, sizeof live->directory, "%s", own);
+		find_word(get(block, "args", ""), "directory=", live->directory, sizeof live->directory);
+	}
+	if (has_option(live->call, OPTION_DIRECTORY) &&
+	    strcmp(live->directory, live->call->directory) != 0)
+		complain("note: Dovecot's settings say %s; that one is looked at", live->directory);
+}
+
+static bool is_in_list(const char *list, const char *name)
+{
+	size_t wanted = strlen(name);
+
+	while (*list) {
+		list += strspn(list, " ,");
+		size_t length = strcspn(list, " ,");
+		if (length == wanted && strncmp(list, name, wanted) == 0)
+			return true;
+		list += length;
+	}
+	return false;
+}
+
+/* `$default_internal_user`, `$SET:default_internal_user` and "" in their place. */
+static const char *resolve(const struct live *live, const char *value)
+{
+	if (value[0] != '$')
+		return value;
+	value += strncmp(value, "$SET:", 5) == 0 ? 5 : 1;
+	return get(live->root, value, "dovecot");
+}
+
+/* May the service read a file of this group? Dovecot gives a service its user's own group, its
+ * `group` and `extra_groups`, and no others. */
+static bool may_read(const struct live *live, const struct setting *service, const char *user,
+		     const struct stat *file)
+{
+	const char *groups = service ? get(service, "extra_groups", "") : "";
+	struct passwd *account = getpwnam(user);
+	struct group *group = getgrgid(file->st_gid);
+
+	if (strcmp(user, "root") == 0 || user[0] == '\0' || (file->st_mode & S_IROTH) ||
+	    (account && account->pw_uid == 0))
+		return true;
+	if (account && account->pw_uid == file->st_uid)
+		return (file->st_mode & S_IRUSR) != 0;
+	if (!(file->st_mode & S_IRGRP))
+		return false;
+	if (account && account->pw_gid == file->st_gid)
+		return true;
+	return group && (is_in_list(groups, group->gr_name) ||
+			 (service && strcmp(resolve(live, get(service, "group", "")), group->gr_name) == 0));
+}
+
+static void check_access(struct live *live, const char *service_name, const char *default_user,
+			 const char *file_name)
+{
+	const struct setting *service = setting_block(live->root, "service", service_name);
+	const char *user = resolve(live, service ? get(service, "user", default_user) : default_user);
+	char path[1100], name[64], change[256];
+	struct stat file;
+
+	snprintf(path, sizeof path, "%s/%s", live->directory, file_name);
+	snprintf(name, sizeof name, "service %s", service_name);
+	if (stat(path, &file) < 0) {
+		char command[64];
+		snprintf(command, sizeof command, "homingctl apply FILE");
+		report(live, path, command, "%s", strerror(errno));
+		return;
+	}
+	if (may_read(live, service, user, &file))
+		return;
+	struct group *group = getgrgid(file.st_gid);
+	snprintf(change, sizeof change, "service %s { extra_groups = %s }", service_name,
+		 group ? group->gr_name : "the group of the file");
+	report(live, name, change, "it runs as %s, which may not read %s", user, path);
+}
+
+/* "1 G", "256M", "18446744073709551615 B". */
+static unsigned long long parse_size(const char *text)
+{
+	char *unit;
+	unsigned long long number = strtoull(text, &unit, 10);
+	static const char units[] = "BKMGT";
+
+	unit += strspn(unit, " ");
+	const char *found = *unit ? strchr(units, toupper((unsigned char)*unit)) : NULL;
+	int shift = found ? (int)(found - units) * 10 : 0;
+	return shift > 0 && number >> (64 - shift) ? ~0ull : number << shift;
+}
+
+/* 0: no limit. */
+static unsigned long long vsz_limit(const struct live *live, const char *service_name)
+{
+	const struct setting *service = setting_block(live->root, "service", service_name);
+	unsigned long long limit = service ? parse_size(get(service, "vsz_limit", "0")) : 0;
+
+	if (limit == 0 && live->named_blocks)
+		limit = parse_size(get(live->root, "service_vsz_limit", "0"));
+	/* 2.3 prints the largest number and 2.4 nothing where the default counts */
+	if (limit == ~0ull || limit == 0)
+		limit = parse_size(get(live->root, "default_vsz_limit", "256 M"));
+	return limit;
+}
+
+static unsigned long long map_size(const char *directory, const char *name)
+{
+	static const char *const tables[] = {"meta", NULL};
+	struct store *store = NULL;
+	struct error ignored = {0};
+	MDB_envinfo info = {0};
+	char *path;
+
+	if (asprintf(&path, "%s/%s", directory, name) < 0)
+		return 0;
+	if (store_open(path, tables, &store, &ignored) == 0)
+		mdb_env_info(store_env(store), &info);
+	store_close(&store);
+	free(path);
+	return info.me_mapsize;
+}
+
+/* A process of Dovecot's auth without any map: its code, its caches, its stacks. */
+#define OTHER_NEEDS (256ull << 20)
+
+static unsigned long long needed_space(const char *directory, bool credentials)
+{
+	return map_size(directory, DIRECTORY_FILE) +
+	       (credentials ? map_size(directory, CREDENTIALS_FILE) : 0);
+}
+
+unsigned long long live_address_space(const char *directory, bool credentials)
+{
+	/* While a map grows, the old and the new one may exist together. */
+	unsigned long long needed = 2 * needed_space(directory, credentials) + OTHER_NEEDS;
+	unsigned long long space = 1ull << 30;
+
+	while (space < needed)
+		space *= 2;
+	return space;
+}
+
+static void check_space(struct live *live, const char *service_name)
+{
+	unsigned long long limit = vsz_limit(live, service_name);
+	unsigned long long maps = needed_space(live->directory, live->has_accounts);
+	char change[128], name[64];
+
+	if (limit == 0 || maps == 0 || limit >= maps + OTHER_NEEDS / 4)
+		return;
+	snprintf(name, sizeof name, "service %s", service_name);
+	snprintf(change, sizeof change, "service %s { vsz_limit = %lluG }", service_name,
+		 live_address_space(live->directory, live->has_accounts) >> 30);
+	report(live, name, change,
+	       "vsz_limit is %llu MiB, but the files of %s need %llu MiB of address space: it cannot "
+	       "open them",
+	       limit >> 20, live->directory, maps >> 20);
+}
+
+static void check_services(struct live *live)
+{
+	struct stat file;
+
+	if (stat(live->directory, &file) < 0) {
+		report(live, live->directory, "homingctl apply FILE", "%s", strerror(errno));
+		return;
+	}
+	check_access(live, "auth", "dovecot", DIRECTORY_FILE);
+	check_space(live, "auth");
+	if (live->has_accounts) {
+		check_access(live, "auth", "dovecot", CREDENTIALS_FILE);
+		check_access(live, "auth-worker", "root", CREDENTIALS_FILE);
+		check_access(live, "auth-worker", "root", DIRECTORY_FILE);
+		check_space(live, "auth-worker");
+	}
+}
+
+static void check_settings(struct live *live)
+{
+	find_directory(live);
+	check_names(live);
+	check_username_format(live);
+	const struct setting *passdb = check_order(live, "passdb");
+	if (passdb)
+		check_route_passdb(live, passdb);
+	const struct setting *userdb = check_order(live, "userdb");
+	if (userdb)
+		check_route_userdb(live, userdb);
+	check_others(live);
+	check_services(live);
+}
+
+/* The words of --doveconf, -a, and -c FILE. `words` is cut apart in place. */
+static bool build_command(const struct call *call, char *words, char *argv[MAX_WORDS + 4])
+{
+	int count = 0;
+
+	for (char *word = strtok(words, " \t"); word; word = strtok(NULL, " \t")) {
+		if (count == MAX_WORDS)
+			return false;
+		argv[count++] = word;
+	}
+	if (count == 0)
+		return false;
+	argv[count++] = (char *)"-a";
+	if (has_option(call, OPTION_CONFIG)) {
+		argv[count++] = (char *)"-c";
+		argv[count++] = (char *)call->options[OPTION_CONFIG];
+	}
+	argv[count] = NULL;
+	return true;
+}
+
+/* 0 with the settings; 78 if Dovecot itself does not take them. */
+static int load_settings(struct live *live)
+{
+	const char *program = live->call->options[OPTION_DOVECONF];
+	char *argv[MAX_WORDS + 4];
+	char *words = strdup(program ? program : "doveconf");
+	struct command_output output = {0};
+	int code = EX_OK;
+
+	if (!words)
+		return fail_memory();
+	if (!build_command(live->call, words, argv)) {
+		complain("--doveconf: not a command");
+		code = EX_USAGE;
+	} else if (!command_run(argv, &output)) {
+		code = EX_OSERR;
+	} else if (output.status == 127) {
+		complain("%s", output.errors);
+		code = EX_NOINPUT;
+	} else if (output.status != 0) {
+		output.errors[strcspn(output.errors, "\n")] = '\0';
+		report(live, "doveconf", "correct what it says", "it fails: %s", output.errors);
+		code = EX_CONFIG;
+	} else {
+		live->root = doveconf_parse(output.text);
+		/* doveconf of 2.4 prints the version that the configuration is written for */
+		live->named_blocks =
+			live->root && setting_get(live->root, "dovecot_config_version") != NULL;
+		code = live->root ? EX_OK : EX_OSERR;
+	}
+	command_output_finish(&output);
+	free(words);
+	return code;
+}
+
+int check_live(const struct call *call)
+{
+	struct live live = {
+		.call = call,
+		.found = has_option(call, OPTION_JSON) ? json_array() : NULL,
+	};
+
+	if (call->argument_count > 0) {
+		complain("check --live takes no file; -c FILE is another dovecot.conf");
+		return EX_USAGE;
+	}
+	int code = load_settings(&live);
+	if (code == EX_OK)
+		check_settings(&live);
+	doveconf_free(live.root);
+	if (live.found)
+		print_json(json_pack("{s:o}", "findings", live.found));
+	else if (code == EX_OK && live.findings == 0)
+		print("fine: Dovecot's settings suit Homing\n");
+	if (code != EX_OK)
+		return code;
+	return live.findings > 0 ? EX_CONFIG : EX_OK;
+}

@@ -1,0 +1,581 @@
+/* One LMDB file for reading. See store.h for what it promises and directory-format.h for what
+ * is in the files.
+ *
+ * Files on disk are checked before they are mapped: LMDB trusts the numbers in its header, and
+ * reading behind the end of a truncated file would end the process with SIGBUS. store-write.c
+ * keeps the file as long as its map, so a file that is shorter than its last page was cut. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct store_reader {
+	struct store *store;
+	struct store_reader *next; /* in store->readers */
+	MDB_txn *txn;		   /* NULL until the first begin and after a reopening */
+	bool open;		   /* between begin and end */
+	uint64_t snapshot;
+};
+
+struct store {
+	char *path;
+	const char *const *tables;
+	unsigned table_count;
+	/* Held for reading while a snapshot is open, for writing while env changes. */
+	pthread_rwlock_t lock;
+	pthread_mutex_t readers_lock;
+	struct store_reader *readers;
+	MDB_env *env; /* NULL after a failed reopening */
+	MDB_dbi dbi[STORE_MAX_TABLES];
+	struct stat checked; /* of the file, when it was last found whole */
+	unsigned page_size;
+	uint64_t generation; /* grows with each reopening, in the upper bits of versions */
+	/* A page that the kernel clears in a child: 1 here, 0 after a fork. Cheaper than getpid. */
+	volatile char *same_process;
+};
+
+enum { GENERATION_SHIFT = 48 };
+
+/* The start of an LMDB data file (format of LMDB 0.9: lmdb's MDB_page and MDB_meta). */
+struct lmdb_head {
+	struct {
+		uint64_t page_number;
+		uint16_t pad, flags;
+		uint32_t bounds;
+	} page;
+	struct {
+		uint32_t magic, version;
+		uint64_t address, map_size;
+		struct {
+			uint32_t pad; /* of the first one: the page size */
+			uint16_t flags, depth;
+			uint64_t branch_pages, leaf_pages, overflow_pages, entries, root;
+		} tables[2];
+		uint64_t last_page, transaction;
+	} meta;
+};
+
+int store_error(struct error *error, int rc, const char *doing, const char *path)
+{
+	switch (rc) {
+	case ENOENT:
+		return error_set(error, ERROR_MISSING, "%s: %s: no such file", path, doing);
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return error_set(error, ERROR_PERMISSION, "%s: %s: %s", path, doing, strerror(rc));
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return error_set(error, ERROR_FULL, "%s: %s: %s: make room and try again; the old data "
+				 "is as it was", path, doing, strerror(rc));
+	case MDB_READERS_FULL:
+	case MDB_BAD_RSLOT:
+	case EAGAIN:
+	case EINTR:
+		return error_set(error, ERROR_BUSY, "%s: %s: %s", path, doing, mdb_strerror(rc));
+	case ENOMEM:
+		return error_set(error, ERROR_MEMORY, "%s: %s: the file does not fit the address-space "
+				 "limit of this process (Dovecot: raise vsz_limit of the service)",
+				 path, doing);
+	case MDB_INVALID:
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_PANIC:
+	case MDB_VERSION_MISMATCH:
+	case MDB_NOTFOUND:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_TXN:
+		return error_set(error, ERROR_CORRUPT, "%s: %s: %s: the file is damaged or not one of "
+				 "Homing's; restore it or apply again to a new place", path, doing,
+				 mdb_strerror(rc));
+	default:
+		return error_set(error, ERROR_IO, "%s: %s: %s", path, doing, mdb_strerror(rc));
+	}
+}
+
+static bool head_is_sound(const struct lmdb_head *head, unsigned page_size, off_t size)
+{
+	return head->meta.magic == 0xBEEFC0DE && head->meta.version == 1 &&
+	       head->meta.tables[0].pad == page_size &&
+	       head->meta.last_page < (uint64_t)size / page_size &&
+	       (head->meta.tables[1].root == UINT64_MAX ||
+		head->meta.tables[1].root <= head->meta.last_page) &&
+	       (head->meta.tables[0].root == UINT64_MAX ||
+		head->meta.tables[0].root <= head->meta.last_page);
+}
+
+/* Reads both header pages of an open file and compares them with its size. */
+static int check_file(int fd, const char *path, const struct stat *status, unsigned *page_size_r,
+		      struct error *error)
+{
+	struct lmdb_head head[2];
+
+	if (!S_ISREG(status->st_mode))
+		return error_set(error, ERROR_CORRUPT, "%s: not a regular file", path);
+	if (status->st_size == 0)
+		return error_set(error, ERROR_CORRUPT, "%s: the file is empty", path);
+	if (pread(fd, &head[0], sizeof head[0], 0) != sizeof head[0])
+		return error_set(error, ERROR_CORRUPT, "%s: the file is truncated: not even its header "
+				 "is there", path);
+	unsigned page_size = head[0].meta.tables[0].pad;
+	if (head[0].meta.magic != 0xBEEFC0DE || page_size < 512 || page_size > 65536 ||
+	    (page_size & (page_size - 1)) != 0)
+		return error_set(error, ERROR_CORRUPT, "%s: not an LMDB file: its header is damaged",
+				 path);
+	if (pread(fd, &head[1], sizeof head[1], page_size) != sizeof head[1])
+		return error_set(error, ERROR_CORRUPT, "%s: the file is truncated: its second header is "
+				 "missing", path);
+	/* The writer may be replacing the older of the two right now; the newer one counts. */
+	const struct lmdb_head *newer =
+		&head[head[1].meta.transaction > head[0].meta.transaction ? 1 : 0];
+	if (!head_is_sound(newer, page_size, status->st_size))
+		return error_set(error, ERROR_CORRUPT, "%s: the file is truncated or its header is damaged "
+				 "(%lld bytes)", path, (long long)status->st_size);
+	*page_size_r = page_size;
+	return 0;
+}
+
+static int check_path(const char *path, struct stat *status_r, unsigned *page_size_r,
+		      struct error *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return store_error(error, errno, "open", path);
+	int answer = fstat(fd, status_r) < 0
+			     ? store_error(error, errno, "read status", path)
+			     : check_file(fd, path, status_r, page_size_r, error);
+	close(fd);
+	return answer;
+}
+
+/* A reader needs a slot in the lock file. It must not make the file: it would belong to the
+ * wrong user, and the writer could not know the reader. */
+static int check_lock_file(const char *path, struct error *error)
+{
+	char *lock;
+
+	if (asprintf(&lock, "%s-lock", path) < 0)
+		return store_error(error, ENOMEM, "open", path);
+	int answer = 0;
+	int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (fd >= 0)
+		close(fd);
+	else if (errno == ENOENT)
+		answer = error_set(error, ERROR_MISSING, "%s: the lock file is missing: run `homingctl "
+				   "status` as root, which makes it again", lock);
+	else
+		answer = store_error(error, errno, "open for a reader's place (is this process in the "
+				     "file's group?)", lock);
+	free(lock);
+	return answer;
+}
+
+static int read_meta(MDB_txn *txn, MDB_dbi meta, const char *path, struct error *error)
+{
+	MDB_val key = {.mv_data = (void *)"format", .mv_size = 6}, value;
+	unsigned char number[4];
+	int rc = mdb_get(txn, meta, &key, &value);
+
+	if (rc != 0)
+		return store_error(error, rc, "read the format version", path);
+	if (value.mv_size != sizeof number)
+		return error_set(error, ERROR_CORRUPT, "%s: meta \"format\": not a number", path);
+	memcpy(number, value.mv_data, sizeof number);
+	uint32_t format = number[0] | (uint32_t)number[1] << 8 | (uint32_t)number[2] << 16 |
+			  (uint32_t)number[3] << 24;
+	if (format > STORE_FORMAT)
+		return error_set(error, ERROR_FORMAT, "%s: format %u was written by a newer Homing; this "
+				 "one reads up to %d: upgrade it", path, format, STORE_FORMAT);
+	if (format == 0)
+		return error_set(error, ERROR_CORRUPT, "%s: format 0 does not exist", path);
+	return 0;
+}
+
+/* Opens the table handles, and with them looks at the format. */
+static int open_tables(struct store *store, struct error *error)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return store_error(error, rc, "begin reading", store->path);
+	for (unsigned i = 0; rc == 0 && i < store->table_count; i++) {
+		rc = mdb_dbi_open(txn, store->tables[i], 0, &store->dbi[i]);
+		if (rc == 0 && i == STORE_META && read_meta(txn, store->dbi[i], store->path, error) < 0) {
+			mdb_txn_abort(txn);
+			return -1;
+		}
+	}
+	if (rc == 0)
+		rc = mdb_txn_commit(txn); /* keeps the handles */
+	else
+		mdb_txn_abort(txn);
+	return rc == 0 ? 0 : store_error(error, rc, "open its tables", store->path);
+}
+
+/* Called with the lock held for writing, or before anybody else knows the store. */
+static int open_env(struct store *store, struct error *error)
+{
+	struct stat status;
+	MDB_env *env = NULL;
+
+	if (check_path(store->path, &status, &store->page_size, error) < 0 ||
+	    check_lock_file(store->path, error) < 0)
+		return -1;
+	int rc = mdb_env_create(&env);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(env, STORE_MAX_TABLES);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(env, STORE_MAX_READERS);
+	if (rc == 0)
+		rc = mdb_env_open(env, store->path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD,
+				  0660);
+	if (rc != 0) {
+		mdb_env_close(env);
+		return store_error(error, rc, "open", store->path);
+	}
+	store->env = env;
+	if (open_tables(store, error) < 0) {
+		mdb_env_close(env);
+		store->env = NULL;
+		return -1;
+	}
+	store->checked = status;
+	store->generation++;
+	*store->same_process = 1;
+	return 0;
+}
+
+static volatile char *fork_mark_create(void)
+{
+	void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (madvise(page, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK) < 0) {
+		munmap(page, (size_t)sysconf(_SC_PAGESIZE));
+		return NULL;
+	}
+	return page;
+}
+
+static void store_free(struct store *store)
+{
+	if (store->env && *store->same_process)
+		mdb_env_close(store->env);
+	if (store->same_process)
+		munmap((void *)store->same_process, (size_t)sysconf(_SC_PAGESIZE));
+	pthread_rwlock_destroy(&store->lock);
+	pthread_mutex_destroy(&store->readers_lock);
+	free(store->path);
+	free(store);
+}
+
+int store_open(const char *file, const char *const *tables, struct store **store_r,
+	       struct error *error)
+{
+	struct store *store = calloc(1, sizeof *store);
+
+	if (!store)
+		return store_error(error, ENOMEM, "open", file);
+	pthread_rwlock_init(&store->lock, NULL);
+	pthread_mutex_init(&store->readers_lock, NULL);
+	store->path = strdup(file);
+	store->tables = tables;
+	while (tables[store->table_count])
+		store->table_count++;
+	store->same_process = fork_mark_create();
+	if (!store->path || !store->same_process || store->table_count > STORE_MAX_TABLES) {
+		store_free(store);
+		return store_error(error, ENOMEM, "open", file);
+	}
+	if (open_env(store, error) < 0) {
+		store_free(store);
+		return -1;
+	}
+	*store_r = store;
+	return 0;
+}
+
+void store_close(struct store **store)
+{
+	if (!*store)
+		return;
+	store_free(*store);
+	*store = NULL;
+}
+
+const char *store_path(const struct store *store)
+{
+	return store->path;
+}
+
+MDB_env *store_env(struct store *store)
+{
+	return store->env;
+}
+
+/* Forgets an environment that cannot be used any more. In a child of fork() nothing of the
+ * parent's may be touched: aborting its transactions would free the parent's reader slots, so
+ * they are left where they are; the child's copy costs it address space and two descriptors. */
+static void abandon_env(struct store *store)
+{
+	bool ours = *store->same_process;
+
+	for (struct store_reader *reader = store->readers; reader; reader = reader->next) {
+		if (reader->txn && ours)
+			mdb_txn_abort(reader->txn);
+		reader->txn = NULL;
+	}
+	if (store->env && ours)
+		mdb_env_close(store->env);
+	store->env = NULL;
+}
+
+static int reopen(struct store *store, struct error *error)
+{
+	if (!*store->same_process) {
+		/* The parent's threads may have held the locks; here is one thread. */
+		pthread_rwlock_init(&store->lock, NULL);
+		pthread_mutex_init(&store->readers_lock, NULL);
+	}
+	pthread_rwlock_wrlock(&store->lock);
+	int answer = 0;
+	if (!store->env || !*store->same_process) {
+		abandon_env(store);
+		answer = open_env(store, error);
+	}
+	pthread_rwlock_unlock(&store->lock);
+	return answer;
+}
+
+uint64_t store_version(struct store *store)
+{
+	MDB_envinfo info;
+
+	if (!store->env || !*store->same_process)
+		return UINT64_MAX; /* no snapshot has it: every kept answer is stale */
+	mdb_env_info(store->env, &info);
+	return store->generation << GENERATION_SHIFT | info.me_last_txnid;
+}
+
+/* Whatever happens to a file changes its time of status change: written, cut, other permissions. */
+static bool is_unchanged(const struct stat *now, const struct stat *then)
+{
+	return now->st_dev == then->st_dev && now->st_ino == then->st_ino &&
+	       now->st_size == then->st_size && now->st_ctim.tv_sec == then->st_ctim.tv_sec &&
+	       now->st_ctim.tv_nsec == then->st_ctim.tv_nsec;
+}
+
+int store_check(struct store *store, struct error *error)
+{
+	struct stat status;
+	unsigned page_size;
+
+	if (!store->env || !*store->same_process)
+		return reopen(store, error);
+	pthread_rwlock_rdlock(&store->lock);
+	bool unchanged = stat(store->path, &status) == 0 && is_unchanged(&status, &store->checked);
+	pthread_rwlock_unlock(&store->lock);
+	if (unchanged)
+		return 0;
+	bool sound = check_path(store->path, &status, &page_size, error) == 0;
+	bool same = sound && status.st_dev == store->checked.st_dev &&
+		    status.st_ino == store->checked.st_ino;
+	pthread_rwlock_wrlock(&store->lock);
+	int answer = 0;
+	if (same) {
+		store->checked = status;
+	} else {
+		abandon_env(store);
+		answer = sound ? open_env(store, error) : -1;
+	}
+	pthread_rwlock_unlock(&store->lock);
+	return answer;
+}
+
+int store_reader_create(struct store *store, struct store_reader **reader_r, struct error *error)
+{
+	struct store_reader *reader = calloc(1, sizeof *reader);
+
+	if (!reader)
+		return store_error(error, ENOMEM, "open", store->path);
+	reader->store = store;
+	pthread_mutex_lock(&store->readers_lock);
+	reader->next = store->readers;
+	store->readers = reader;
+	pthread_mutex_unlock(&store->readers_lock);
+	*reader_r = reader;
+	return 0;
+}
+
+void store_reader_destroy(struct store_reader **reader_p)
+{
+	struct store_reader *reader = *reader_p;
+
+	if (!reader)
+		return;
+	struct store *store = reader->store;
+	if (reader->open)
+		store_end(reader);
+	pthread_mutex_lock(&store->readers_lock);
+	for (struct store_reader **link = &store->readers; *link; link = &(*link)->next)
+		if (*link == reader) {
+			*link = reader->next;
+			break;
+		}
+	pthread_mutex_unlock(&store->readers_lock);
+	if (reader->txn && *store->same_process)
+		mdb_txn_abort(reader->txn);
+	free(reader);
+	*reader_p = NULL;
+}
+
+static int renew(struct store_reader *reader)
+{
+	if (reader->txn)
+		return mdb_txn_renew(reader->txn);
+	return mdb_txn_begin(reader->store->env, NULL, MDB_RDONLY, &reader->txn);
+}
+
+static void drop(struct store_reader *reader)
+{
+	mdb_txn_abort(reader->txn);
+	reader->txn = NULL;
+}
+
+/* Takes the size that the writer gave the map. Only possible while nobody reads. */
+static int follow_growth(struct store *store)
+{
+	pthread_rwlock_wrlock(&store->lock);
+	int rc = store->env ? mdb_env_set_mapsize(store->env, 0) : 0;
+	pthread_rwlock_unlock(&store->lock);
+	return rc;
+}
+
+/* Reading a page behind the end of the file would be the end of the process. */
+static int check_size(struct store *store, struct error *error)
+{
+	MDB_envinfo info;
+	struct stat status;
+	mdb_filehandle_t fd;
+
+	mdb_env_get_fd(store->env, &fd);
+	if (fstat(fd, &status) < 0)
+		return store_error(error, errno, "read status", store->path);
+	uint64_t pages = (uint64_t)status.st_size / store->page_size;
+	if (pages >= 2)
+		mdb_env_info(store->env, &info); /* reads the two header pages */
+	if (pages < 2 || pages <= info.me_last_pgno)
+		return error_set(error, ERROR_CORRUPT, "%s: the file is truncated (%lld bytes)",
+				 store->path, (long long)status.st_size);
+	return 0;
+}
+
+int store_begin(struct store_reader *reader, struct error *error)
+{
+	struct store *store = reader->store;
+	int rc = 0;
+
+	for (int tries = 0; tries < 10; tries++) {
+		if ((!store->env || !*store->same_process) && reopen(store, error) < 0)
+			return -1;
+		pthread_rwlock_rdlock(&store->lock);
+		if (store->env) {
+			if (check_size(store, error) < 0) {
+				pthread_rwlock_unlock(&store->lock);
+				return -1;
+			}
+			rc = renew(reader);
+			if (rc == 0) {
+				reader->open = true;
+				reader->snapshot = store->generation << GENERATION_SHIFT |
+						   mdb_txn_id(reader->txn);
+				return 0; /* the lock stays until store_end */
+			}
+			if (reader->txn)
+				drop(reader);
+		}
+		pthread_rwlock_unlock(&store->lock);
+		if (rc == MDB_MAP_RESIZED)
+			rc = follow_growth(store);
+		if (rc != 0)
+			return store_error(error, rc, "begin reading", store->path);
+	}
+	return store_error(error, EAGAIN, "begin reading", store->path);
+}
+
+void store_end(struct store_reader *reader)
+{
+	if (!reader->open)
+		return;
+	reader->open = false;
+	mdb_txn_reset(reader->txn);
+	pthread_rwlock_unlock(&reader->store->lock);
+}
+
+uint64_t store_snapshot(const struct store_reader *reader)
+{
+	return reader->snapshot;
+}
+
+int store_get(struct store_reader *reader, unsigned table, const void *key, size_t key_length,
+	      MDB_val *value_r, struct error *error)
+{
+	MDB_val mdb_key = {.mv_data = (void *)key, .mv_size = key_length};
+	int rc = mdb_get(reader->txn, reader->store->dbi[table], &mdb_key, value_r);
+
+	if (rc == 0)
+		return 1;
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	return store_error(error, rc, "look up", reader->store->path);
+}
+
+int store_cursor(struct store_reader *reader, unsigned table, MDB_cursor **cursor_r,
+		 struct error *error)
+{
+	int rc = mdb_cursor_open(reader->txn, reader->store->dbi[table], cursor_r);
+
+	return rc == 0 ? 0 : store_error(error, rc, "look up", reader->store->path);
+}
+
+int store_count(struct store_reader *reader, unsigned table, uint64_t *count_r,
+		struct error *error)
+{
+	MDB_stat statistics;
+	int rc = mdb_stat(reader->txn, reader->store->dbi[table], &statistics);
+
+	if (rc != 0)
+		return store_error(error, rc, "count", reader->store->path);
+	*count_r = statistics.ms_entries;
+	return 0;
+}
+
+int store_sequence(struct store_reader *reader, uint64_t *sequence_r, struct error *error)
+{
+	MDB_val value;
+	int found = store_get(reader, STORE_META, "sequence", 8, &value, error);
+
+	if (found < 0)
+		return -1;
+	if (found == 0 || value.mv_size != 8)
+		return error_set(error, ERROR_CORRUPT, "%s: meta \"sequence\": not a number",
+				 reader->store->path);
+	const unsigned char *bytes = value.mv_data;
+	uint64_t sequence = 0;
+	for (unsigned i = 8; i-- > 0;)
+		sequence = sequence << 8 | bytes[i];
+	*sequence_r = sequence;
+	return 0;
+}
