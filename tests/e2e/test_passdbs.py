@@ -1,0 +1,101 @@
+"""The route block before every kind of passdb that an administrator may have."""
+
+import os
+import sqlite3
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import dovecot
+from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, passwords_file
+
+LOGINS = [
+    ("info", COMPANY_IP, None, "info@company.com"),
+    ("info", CLIENT1_IP, None, "info@client1.com"),
+    ("info", COMPANY_IP, "client2.com", "info@client2.com"),
+    ("info%client2.com", CLIENT1_IP, None, "info@client2.com"),
+    ("info@mail.client2.com", COMPANY_IP, None, "info@client2.com"),
+    ("sales", COMPANY_IP, None, "info@company.com"),
+]
+
+
+def sqlite_passdb(place):
+    database = sqlite3.connect(place / "sql.db")
+    database.execute("CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT)")
+    database.executemany("INSERT INTO users VALUES (?, ?)",
+                         [(name, "{PLAIN}" + password) for name, password in ACCOUNTS.items()])
+    database.commit()
+    database.close()
+    (place / "sql.db").chmod(0o644)
+    return dovecot.sql(place, "passdb", "SELECT password FROM users WHERE name = '%{user}'")
+
+
+def pam_passdb(place):
+    """A PAM service that reads the same passwd-file, in our own /etc/pam.d."""
+    checker = place / "check-password"
+    checker.write_text(textwrap.dedent(f"""\
+        #!/usr/bin/python3
+        import os, sys
+        given = sys.stdin.buffer.read().rstrip(b"\\0").decode()
+        line = os.environ["PAM_USER"] + ":{{PLAIN}}" + given
+        sys.exit(line not in open("{passwords_file(place)}").read().splitlines())
+        """))
+    checker.chmod(0o755)
+    service = Path(f"/etc/pam.d/homing-test-{os.getpid()}")
+    service.write_text(f"auth required pam_exec.so expose_authtok quiet {checker}\n"
+                       "account required pam_permit.so\n")
+    return dovecot.pam(service.name)
+
+
+PASSDBS = {
+    "passwd-file": lambda place: dovecot.passwd_file(passwords_file(place)),
+    "sqlite": sqlite_passdb,
+    "pam": pam_passdb,
+}
+
+
+@pytest.mark.parametrize("kind", PASSDBS)
+def test_route_block_hands_the_canonical_name_to(kind, story, place, start):
+    server = start(dovecot.Dovecot(
+        place / "server", [dovecot.route(story.path), PASSDBS[kind](place)],
+        [dovecot.route(story.path), dovecot.static_userdb(story.vmail)]))
+    with server.auth() as client:
+        for login, ip, server_name, account in LOGINS:
+            for other, password in ACCOUNTS.items():
+                reply = client.plain(login, password, ip=ip, server_name=server_name)
+                assert reply.ok == (other == account), (login, other, reply)
+                assert not reply.ok or reply.user == account
+    assert server.imap_owner("info", ACCOUNTS["info@client1.com"],
+                             ip=CLIENT1_IP) == "info@client1.com"
+
+
+def test_route_block_before_static(story, place, start):
+    """Static takes any name, so only the route block keeps out those that are none."""
+    server = start(dovecot.Dovecot(
+        place / "server", [dovecot.route(story.path), dovecot.static_passdb("one-for-all")],
+        [dovecot.route(story.path), dovecot.static_userdb(story.vmail)]))
+    with server.auth() as client:
+        for login, ip, server_name, account in LOGINS:
+            reply = client.plain(login, "one-for-all", ip=ip, server_name=server_name)
+            assert reply.ok and reply.user == account
+            assert not client.plain(login, "another", ip=ip, server_name=server_name).ok
+        for login in ("nobody", "info@elsewhere.example", "info%elsewhere.example", "spamtrap"):
+            assert not client.plain(login, "one-for-all", ip=COMPANY_IP).ok
+        assert client.plain("anyone@sqlsite.org", "one-for-all").user == "anyone@sqlsite.org"
+
+
+def test_userdb_of_sqlite_is_asked_for_the_canonical_name(story, place, start):
+    database = sqlite3.connect(place / "sql.db")
+    database.execute("CREATE TABLE homes (name TEXT PRIMARY KEY, home TEXT, uid, gid)")
+    database.executemany("INSERT INTO homes VALUES (?, ?, 5000, 5000)", [
+        (name, f"{story.vmail}/{name.split('@')[1]}/{name.split('@')[0]}") for name in ACCOUNTS])
+    database.commit()
+    database.close()
+    server = start(dovecot.Dovecot(
+        place / "server",
+        [dovecot.route(story.path), dovecot.passwd_file(passwords_file(place))],
+        [dovecot.route(story.path),
+         dovecot.sql(place, "userdb", "SELECT home, uid, gid FROM homes WHERE name = '%{user}'")]))
+    for login, account in (("info", "info@company.com"), ("info%client2.com", "info@client2.com")):
+        assert server.imap_owner(login, ACCOUNTS[account]) == account
