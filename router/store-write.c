@@ -76,17 +76,11 @@ static int open_tables(struct store_writer *writer, struct error *error)
 
 static int open_env(struct store_writer *writer, struct error *error)
 {
-	int rc = mdb_env_create(&writer->env);
+	int rc = store_env_open(writer->path, 0, &writer->env);
 	int stale;
 
 	if (rc == 0)
-		rc = mdb_env_set_maxdbs(writer->env, STORE_MAX_TABLES);
-	if (rc == 0)
-		rc = mdb_env_set_maxreaders(writer->env, STORE_MAX_READERS);
-	if (rc == 0)
 		rc = mdb_env_set_userctx(writer->env, writer);
-	if (rc == 0)
-		rc = mdb_env_open(writer->env, writer->path, MDB_NOSUBDIR | MDB_NORDAHEAD, 0660);
 	/* A reader that died keeps the pages of its snapshot from being used again. */
 	if (rc == 0)
 		rc = mdb_reader_check(writer->env, &stale);

@@ -222,30 +222,58 @@ static int open_tables(struct store *store, struct error *error)
 	return rc == 0 ? 0 : store_error(error, rc, "open its tables", store->path);
 }
 
+static int open_env_once(const char *path, unsigned flags, MDB_env **env_r)
+{
+	MDB_env *env;
+	MDB_txn *txn;
+	int rc = mdb_env_create(&env);
+
+	if (rc != 0)
+		return rc;
+	rc = mdb_env_set_maxdbs(env, STORE_MAX_TABLES);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(env, STORE_MAX_READERS);
+	if (rc == 0)
+		rc = mdb_env_open(env, path, flags | MDB_NOSUBDIR | MDB_NORDAHEAD, 0660);
+	if (rc == 0)
+		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+	if (rc == 0)
+		mdb_txn_abort(txn);
+	else
+		mdb_env_close(env);
+	if (rc == 0)
+		*env_r = env;
+	return rc;
+}
+
+/* The last process to close a file destroys the mutexes in its lock file (mdb_env_close0, from
+ * LMDB 0.9.25 on), and one that opens it at that very moment is left with them: EINVAL. It has to
+ * close too; whoever is alone then makes them anew. */
+int store_env_open(const char *path, unsigned flags, MDB_env **env_r)
+{
+	int rc = EINVAL;
+
+	for (unsigned tries = 0; rc == EINVAL && tries < 50; tries++) {
+		if (tries > 0)
+			usleep(1000 + (unsigned)getpid() * 7919u % 97u * 100u);
+		rc = open_env_once(path, flags, env_r);
+	}
+	return rc;
+}
+
 /* Called with the lock held for writing, or before anybody else knows the store. */
 static int open_env(struct store *store, struct error *error)
 {
 	struct stat status;
-	MDB_env *env = NULL;
 
 	if (check_path(store->path, &status, &store->page_size, error) < 0 ||
 	    check_lock_file(store->path, error) < 0)
 		return -1;
-	int rc = mdb_env_create(&env);
-	if (rc == 0)
-		rc = mdb_env_set_maxdbs(env, STORE_MAX_TABLES);
-	if (rc == 0)
-		rc = mdb_env_set_maxreaders(env, STORE_MAX_READERS);
-	if (rc == 0)
-		rc = mdb_env_open(env, store->path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD,
-				  0660);
-	if (rc != 0) {
-		mdb_env_close(env);
+	int rc = store_env_open(store->path, MDB_RDONLY | MDB_NOTLS, &store->env);
+	if (rc != 0)
 		return store_error(error, rc, "open", store->path);
-	}
-	store->env = env;
 	if (open_tables(store, error) < 0) {
-		mdb_env_close(env);
+		mdb_env_close(store->env);
 		store->env = NULL;
 		return -1;
 	}

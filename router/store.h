@@ -77,6 +77,10 @@ MUST_CHECK int store_sequence(struct store_reader *reader, uint64_t *sequence_r,
 const char *store_path(const struct store *store);
 MDB_env *store_env(struct store *store);
 
+/* Opens an LMDB environment with the flags, MDB_NOSUBDIR and our limits, and sees that its locks
+ * work. An LMDB result; may wait some milliseconds. For the two sides of a store. */
+MUST_CHECK int store_env_open(const char *path, unsigned flags, MDB_env **env_r);
+
 /* Turns an LMDB or errno result into an error with the path in it. */
 int store_error(struct error *error, int rc, const char *doing, const char *path);
 
