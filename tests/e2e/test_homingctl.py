@@ -534,6 +534,7 @@ def read_until(fd, wanted):
 def test_on_a_terminal_the_password_is_asked_twice_without_echo(ctl):
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where we run in the background
         os.execv(HOMINGCTL, [HOMINGCTL, "-d", str(ctl.directory), "password", "set", "info"])
     seen = read_until(fd, b"password: ")
     time.sleep(0.2)
@@ -557,6 +558,7 @@ def test_a_terminal_gets_its_echo_back_after_an_interrupt(ctl):
 
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where we run in the background
         os.execv(HOMINGCTL, [HOMINGCTL, "-d", str(ctl.directory), "password", "set", "info"])
     read_until(fd, b"password: ")
     time.sleep(0.2)

@@ -128,6 +128,8 @@ ATTEMPTS = [
 @pytest.mark.parametrize("value", RESULTS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_route_block_authenticates_nobody(setting, value, behind, story, place, start):
+    if dovecot.NEW and (setting, value, behind) == ("result_success", "continue", "alone"):
+        pytest.skip("Dovecot 2.4 does not start with this: a last passdb that continues")
     later = [] if behind == "alone" else [dovecot.nobody(), dovecot.nobody()]
     server = start(dovecot.Dovecot(
         place / "server",
