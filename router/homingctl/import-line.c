@@ -328,6 +328,10 @@ bool import_line_parse(struct import_line *line, const char *bytes, size_t lengt
 	struct report report = {.mistake = mistake, .context = context};
 
 	import_line_finish(line);
+	if (length > LINE_MAX_BYTES) {
+		complain_about(&report, "", "the line is longer than 65536 bytes");
+		return false;
+	}
 	memcpy(line->copy, bytes, length);
 	line->copy[length] = '\0';
 	if (!scan_line(line, length)) {
