@@ -1,10 +1,11 @@
-/* Answers of the router kept from before: a table in which each question has one place, and a
- * new one takes it. At most PLACES entries of some 1.5 KiB, most of them of 100 bytes. */
+/* Answers of the router kept from before: a table in which each question has WAYS places, and a
+ * new one takes the one that is free, out of date, or longest there. At most SETS * WAYS entries of
+ * some 1.5 KiB, most of them of 100 bytes. */
 #include "compat.h"
 
 #include "answers.h"
 
-#define PLACES 4096
+enum { SETS = 1024, WAYS = 4 };
 
 struct entry {
 	uint64_t version;
@@ -14,8 +15,15 @@ struct entry {
 	unsigned char bytes[];
 };
 
+struct set {
+	/* Of the keys, so that entries of other questions need not be touched. */
+	uint32_t hashes[WAYS];
+	struct entry *entries[WAYS];
+	unsigned int oldest;
+};
+
 struct answers {
-	struct entry *places[PLACES];
+	struct set sets[SETS];
 };
 
 static bool append(struct answer_key *key, const void *bytes, size_t length)
@@ -45,14 +53,21 @@ bool homing_answer_key(struct answer_key *key, char kind, const struct ip_addr *
 	       append(key, server_name, strlen(server_name) + 1) && append(key, name, strlen(name));
 }
 
-/* FNV-1a. An attacker who finds names that share a place makes us route, nothing more. */
-static size_t place_of(const struct answer_key *key)
+/* Eight bytes at a time, multiplied and folded. An attacker who finds names that share a set makes
+ * us route, nothing more. */
+static uint64_t hash_of(const struct answer_key *key)
 {
-	uint64_t hash = 14695981039346656037ULL;
+	uint64_t hash = key->length;
 
-	for (size_t i = 0; i < key->length; i++)
-		hash = (hash ^ key->bytes[i]) * 1099511628211ULL;
-	return (hash ^ hash >> 32) % PLACES;
+	for (size_t at = 0; at < key->length; at += sizeof(hash)) {
+		uint64_t word = 0;
+		size_t length = key->length - at;
+
+		memcpy(&word, key->bytes + at, length < sizeof(word) ? length : sizeof(word));
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return hash * 0x9e3779b97f4a7c15ULL;
 }
 
 bool homing_answers_find(const struct answers *answers, const struct answer_key *key,
@@ -60,13 +75,29 @@ bool homing_answers_find(const struct answers *answers, const struct answer_key 
 {
 	if (answers == NULL)
 		return FALSE;
-	const struct entry *entry = answers->places[place_of(key)];
-	if (entry == NULL || entry->version != version || entry->key_length != key->length ||
-	    memcmp(entry->bytes, key->bytes, key->length) != 0)
-		return FALSE;
-	answer_r->account = (const char *)entry->bytes + entry->key_length;
-	answer_r->external = entry->external;
-	return TRUE;
+	uint64_t hash = hash_of(key);
+	const struct set *set = &answers->sets[hash >> 32 & (SETS - 1)];
+	for (unsigned int way = 0; way < WAYS; way++) {
+		const struct entry *entry = set->entries[way];
+
+		if (set->hashes[way] != (uint32_t)hash || entry == NULL ||
+		    entry->version != version || entry->key_length != key->length ||
+		    memcmp(entry->bytes, key->bytes, key->length) != 0)
+			continue;
+		answer_r->account = (const char *)entry->bytes + entry->key_length;
+		answer_r->external = entry->external;
+		return TRUE;
+	}
+	return FALSE;
+}
+
+static unsigned int choose_way(struct set *set, uint64_t version)
+{
+	for (unsigned int way = 0; way < WAYS; way++) {
+		if (set->entries[way] == NULL || set->entries[way]->version != version)
+			return way;
+	}
+	return set->oldest++ % WAYS;
 }
 
 void homing_answers_keep(struct answers **answers, const struct answer_key *key, uint64_t version,
@@ -83,16 +114,21 @@ void homing_answers_keep(struct answers **answers, const struct answer_key *key,
 	memcpy(entry->bytes, key->bytes, key->length);
 	memcpy(entry->bytes + key->length, answer->account, account_size);
 
-	struct entry **place = &(*answers)->places[place_of(key)];
-	i_free(*place);
-	*place = entry;
+	uint64_t hash = hash_of(key);
+	struct set *set = &(*answers)->sets[hash >> 32 & (SETS - 1)];
+	unsigned int way = choose_way(set, version);
+	i_free(set->entries[way]);
+	set->entries[way] = entry;
+	set->hashes[way] = (uint32_t)hash;
 }
 
 void homing_answers_free(struct answers **answers)
 {
 	if (*answers == NULL)
 		return;
-	for (size_t i = 0; i < PLACES; i++)
-		i_free((*answers)->places[i]);
+	for (size_t i = 0; i < SETS; i++) {
+		for (unsigned int way = 0; way < WAYS; way++)
+			i_free((*answers)->sets[i].entries[way]);
+	}
 	i_free(*answers);
 }

@@ -174,16 +174,6 @@ enum routed homing_ask(struct source *names, struct auth_request *request, const
 	return ask_router(names, request, keep ? &key : NULL, account_r, reason_r);
 }
 
-/* Dovecot's cache expands the user in its keys from translated_username. Without this, the
- * password of one domain's `info` would be found for that of another. */
-static void set_cached_name(struct auth_request *request)
-{
-	if (request->fields.translated_username == request->fields.user)
-		return;
-	request->fields.translated_username = request->fields.user;
-	event_add_str(request->event, "translated_user", request->fields.translated_username);
-}
-
 /* Without the `user` field that auth_request_set_field() would add: it is for workers and for the
  * cache of this very block, and makes an empty field in the answers to clients. */
 void homing_set_user(struct auth_request *request, const char *account)
@@ -192,5 +182,7 @@ void homing_set_user(struct auth_request *request, const char *account)
 		e_debug(authdb_event(request), "routed %s -> %s", request->fields.user, account);
 		auth_request_set_username_forced(request, account);
 	}
-	set_cached_name(request);
+	/* Dovecot's cache expands the user in its keys from translated_username. Without this, the
+	 * password of one domain's `info` would be found for that of another. */
+	request->fields.translated_username = request->fields.user;
 }
