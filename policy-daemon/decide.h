@@ -1,0 +1,84 @@
+/* What the router's answers mean to Postfix. Decisions without I/O: a request in, an action or a
+ * map's reply out, and where a domain's accounts are in Dovecot alone, the name that has to be
+ * asked for there first. */
+#ifndef HOMING_DECIDE_H
+#define HOMING_DECIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "policy.h"
+#include "router/directory.h"
+#include "router/ip.h"
+#include "socketmap.h"
+
+/* Who may relay beside authenticated clients. */
+struct trusted {
+	struct ip_prefix *prefixes;
+	size_t count;
+};
+/* Adds one prefix or address, or several with commas between. False: *why_r. */
+bool trusted_add(struct trusted *trusted, const char *text, const char **why_r);
+bool trusted_has(const struct trusted *trusted, const char *address, size_t length);
+void trusted_finish(struct trusted *trusted);
+
+enum existence {
+	EXISTS,
+	EXISTS_NOT,
+	EXISTENCE_UNKNOWN, /* nobody could be asked */
+};
+
+/* An account of a domain with `accounts: dovecot` whose existence decides. Ask for `name`; if there
+ * is none and `without_detail` is not "", for that. */
+struct existence_question {
+	char name[NAME_SIZE];
+	char without_detail[NAME_SIZE];
+};
+
+enum { DECISION_TEXT = 1024 };
+
+/* The answer to a policy request. */
+struct policy_decision {
+	bool must_ask; /* the decision waits: ask, then policy_decide_existence() */
+	struct existence_question question;
+	char action[DECISION_TEXT]; /* "DUNNO", "OK", "550 5.1.1 <to>: text"... */
+	const char *reason;	    /* a word for the log: "account", "relay", "unknown-account"... */
+	bool refuses;		    /* 4xx or 5xx: what --dry-run turns into DUNNO */
+};
+/* Between directory_begin and directory_end of `reader`. Never fails: what cannot be decided is a
+ * 451 4.3.0, with *error set for the log. */
+void policy_decide(struct directory_reader *reader, const struct policy_request *request,
+		   const struct trusted *trusted, struct policy_decision *decision_r,
+		   struct error *error);
+void policy_decide_existence(struct policy_decision *decision, enum existence existence);
+/* The answer where no directory could be opened. */
+void policy_decide_failed(struct policy_decision *decision_r);
+
+/* The maps. */
+enum map {
+	MAP_ALIAS,	  /* virtual_alias_maps */
+	MAP_DOMAIN,	  /* virtual_mailbox_domains */
+	MAP_MAILBOX,	  /* virtual_mailbox_maps */
+	MAP_SENDER_LOGIN, /* smtpd_sender_login_maps */
+	MAP_TRANSPORT,	  /* transport_maps */
+	MAPS,
+	MAP_NONE = MAPS,
+};
+/* By its name in a request; MAP_NONE if there is none of that name. */
+enum map map_parse(const char *name, size_t length);
+const char *map_name(enum map map);
+
+struct map_decision {
+	bool must_ask;
+	struct existence_question question;
+	enum socketmap_status status;
+	char *value; /* allocated; NULL is "". map_decision_finish() */
+	size_t value_length;
+};
+/* As policy_decide(); what cannot be decided is SOCKETMAP_TEMP with the reason as value. */
+void map_decide(struct directory_reader *reader, enum map map, const char *key, size_t key_length,
+		struct map_decision *decision_r, struct error *error);
+void map_decide_existence(struct map_decision *decision, enum existence existence);
+void map_decision_finish(struct map_decision *decision);
+
+#endif
