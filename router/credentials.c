@@ -59,23 +59,3 @@ int credential_verify(const char *credential, const char *password, size_t lengt
 		return 0;
 	return crypto_pwhash_str_verify(hash, password, length) == 0 ? 1 : 0;
 }
-
-const char *credential_refusal(const char *credential, size_t length)
-{
-	const char *close = memchr(credential, '}', length);
-
-	if (length == 0 || credential[0] != '{' || !close || close == credential + 1)
-		return "not of the form {SCHEME}hash";
-	if (length >= CREDENTIAL_SIZE)
-		return "longer than 1023 bytes";
-	if (close == credential + length - 1)
-		return "nothing behind the {SCHEME}";
-	for (const char *byte = credential + 1; byte < close; byte++)
-		if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._", *byte) ||
-		    *byte == '\0')
-			return "a scheme has letters, digits, `-`, `.` and `_` alone";
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)credential[i] < ' ' || (unsigned char)credential[i] >= 0x7f)
-			return "has bytes that are not printable ASCII";
-	return NULL;
-}

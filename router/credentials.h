@@ -20,9 +20,6 @@ MUST_CHECK int credential_make(const char *password, size_t length,
 MUST_CHECK int credential_verify(const char *credential, const char *password, size_t length,
 				 struct error *error);
 
-/* Is this the form `{SCHEME}hash`, printable, within CREDENTIAL_SIZE? NULL, or what is wrong. */
-const char *credential_refusal(const char *credential, size_t length);
-
 /* A well-formed hash that no known password has, as costly to verify as credential_make's. It is
  * verified where there is no account, so that a stranger cannot tell by the time it takes. */
 #define CREDENTIAL_DECOY                                                                           \

@@ -45,7 +45,9 @@ int account_check(const struct account_change *account, struct error *error)
 		key = "uid";
 	else if (is_given(account->gid) && (why = id_refusal(account->gid)))
 		key = "gid";
-	else if (account->credential && (why = credential_form_refusal(account->credential)))
+	else if (account->credential &&
+		 (why = credential_refusal(account->credential,
+					   strnlen(account->credential, CREDENTIAL_SIZE))))
 		key = "password";
 	return why ? error_set(error, ERROR_INVALID, "%.255s@%.253s: %s: %s", account->local,
 			       account->domain, key, why)
@@ -162,35 +164,6 @@ static int default_home(struct edit *edit, const char **template_r)
 	return 0;
 }
 
-/* As account_lookup() reads it. */
-static bool expand_home(const char *template, const struct edit_name *name,
-			char home_r[ACCOUNT_HOME_SIZE])
-{
-	size_t used = 0;
-
-	while (*template) {
-		const char *piece = template;
-		size_t length = 1, skip = 1;
-
-		if (strncmp(template, "%{domain}", 9) == 0) {
-			piece = name->domain;
-			length = strlen(piece);
-			skip = 9;
-		} else if (strncmp(template, "%{local}", 8) == 0) {
-			piece = name->local;
-			length = strlen(piece);
-			skip = 8;
-		}
-		if (used + length >= ACCOUNT_HOME_SIZE)
-			return false;
-		memcpy(home_r + used, piece, length);
-		used += length;
-		template += skip;
-	}
-	home_r[used] = '\0';
-	return true;
-}
-
 int account_home(struct edit *edit, const struct edit_name *name, char home_r[ACCOUNT_HOME_SIZE])
 {
 	const char *texts[3], *template;
@@ -203,7 +176,7 @@ int account_home(struct edit *edit, const struct edit_name *name, char home_r[AC
 	}
 	if (default_home(edit, &template) < 0)
 		return -1;
-	if (!expand_home(template, name, home_r))
+	if (!home_expand(template, name->local, name->domain, home_r, ACCOUNT_HOME_SIZE))
 		return error_set(edit->error, ERROR_INVALID, "%s: its default home is longer than %d bytes",
 				 name->address, ACCOUNT_HOME_SIZE - 1);
 	return 0;

@@ -1,7 +1,8 @@
 /* homing.json into the directory: finds what differs, and writes that alone. The tables `hosts`
- * and `networks` are made of the domains, so what a changed domain had there goes before what
- * any domain now has there comes: a name may move from one to another. The router records are
- * written as a whole if one of them differs, because their numbers are their order. */
+ * and `networks` and the rules in `names` are made of the domains, so what a changed domain had
+ * there goes before what any domain now has there comes: a name may move from one to another. The
+ * router records are written as a whole if one of them differs, because their numbers are their
+ * order. */
 #include "directory-write.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct apply {
 	struct string_set gone; /* domains that are no more */
 	struct string_set stale; /* the values that those and changed ones had */
 	bool records_differ, header_differs;
-	struct value_writer value; /* used again for each value */
+	struct value_writer value, rules; /* used again for each value */
 };
 
 static int out_of_memory(struct apply *apply)
@@ -115,7 +116,8 @@ static bool is_same(const MDB_val *a, const MDB_val *b)
 	return a->mv_size == b->mv_size && memcmp(a->mv_data, b->mv_data, a->mv_size) == 0;
 }
 
-/* Finding what differs. Nothing is written meanwhile, so that values stay where they are. */
+/* Finding what differs. Nothing is written meanwhile, so that values stay where they are. Where
+ * there is no directory yet, there is no transaction, and everything is new. */
 
 static int compare_header(struct apply *apply)
 {
@@ -124,7 +126,7 @@ static int compare_header(struct apply *apply)
 	const struct config *config = apply->config;
 	const char *const texts[] = {config->main_domain, config->home, config->uid, config->gid};
 	MDB_val new = header_value(apply), old;
-	int found = edit_get(apply->edit, TABLE_META, "routing", 7, &old);
+	int found = apply->edit->txn ? edit_get(apply->edit, TABLE_META, "routing", 7, &old) : 0;
 
 	if (found < 0)
 		return -1;
@@ -208,15 +210,28 @@ static int walk_domains(struct apply *apply, MDB_cursor *cursor)
 	return answer;
 }
 
+static int note_all_domains(struct apply *apply)
+{
+	int answer = 0;
+
+	for (size_t i = 0; answer == 0 && i < apply->config->domain_count; i++)
+		answer = note_domain(apply, i, NULL);
+	return answer;
+}
+
 static int compare_domains(struct apply *apply)
 {
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(apply->edit->txn, apply->edit->tables[TABLE_DOMAINS], &cursor);
 
+	apply->put = malloc((apply->config->domain_count + 1) * sizeof *apply->put);
+	if (!apply->put)
+		return out_of_memory(apply);
+	if (!apply->edit->txn)
+		return note_all_domains(apply);
+	int rc = mdb_cursor_open(apply->edit->txn, apply->edit->tables[TABLE_DOMAINS], &cursor);
 	if (rc != 0)
 		return store_writer_failed(apply->edit->error, apply->edit->txn, rc, "read on");
-	apply->put = malloc((apply->config->domain_count + 1) * sizeof *apply->put);
-	int answer = apply->put ? walk_domains(apply, cursor) : out_of_memory(apply);
+	int answer = walk_domains(apply, cursor);
 	mdb_cursor_close(cursor);
 	return answer;
 }
@@ -292,7 +307,7 @@ static int compare_lists(struct apply *apply, const struct records *old)
 static int compare_records(struct apply *apply)
 {
 	struct records old = {0};
-	int answer = read_records(apply, &old);
+	int answer = apply->edit->txn ? read_records(apply, &old) : 0;
 
 	if (answer == 0)
 		answer = compare_lists(apply, &old);
@@ -307,31 +322,42 @@ static int remove_old(struct apply *apply)
 	for (size_t i = 0; i < apply->stale.count; i++)
 		if (derived_remove(apply->edit, &apply->stale.items[i]) < 0)
 			return -1;
-	for (size_t i = 0; i < apply->gone.count; i++)
-		if (edit_delete(apply->edit, TABLE_DOMAINS, apply->gone.items[i].bytes,
-				apply->gone.items[i].length, NULL) < 0)
+	for (size_t i = 0; i < apply->gone.count; i++) {
+		const struct string_set_item *name = &apply->gone.items[i];
+
+		/* a set's strings end in a NUL, and that makes the key in `names` */
+		if (edit_delete(apply->edit, TABLE_DOMAINS, name->bytes, name->length, NULL) < 0 ||
+		    edit_delete(apply->edit, TABLE_NAMES, name->bytes, name->length + 1, NULL) < 0)
 			return -1;
+	}
 	return 0;
 }
 
 static int put_domains(struct apply *apply)
 {
-	struct batch domains = {0}, hosts = {0}, networks = {0};
+	struct batch domains = {0}, names = {0}, hosts = {0}, networks = {0};
 
 	for (size_t i = 0; i < apply->put_count; i++) {
 		const struct config_domain *domain = &apply->config->domains[apply->put[i]];
 		MDB_val value = domain_value(apply, domain);
 
 		batch_add(&domains, domain->name, strlen(domain->name), value.mv_data, value.mv_size);
+		derived_rules(&value, &apply->rules);
+		/* with its NUL, the name is its key in `names` */
+		batch_add(&names, domain->name, strlen(domain->name) + 1, apply->rules.data,
+			  apply->rules.length);
 		derived_add(domain, &hosts, &networks);
 	}
 	int answer = batch_write(&domains, apply->edit, TABLE_DOMAINS, BATCH_REPLACE, "a domain");
+	if (answer == 0)
+		answer = batch_write(&names, apply->edit, TABLE_NAMES, BATCH_REPLACE, "a domain");
 	if (answer == 0)
 		answer = batch_write(&hosts, apply->edit, TABLE_HOSTS, BATCH_ONCE,
 				     "a domain alias or server name");
 	if (answer == 0)
 		answer = batch_write(&networks, apply->edit, TABLE_NETWORKS, BATCH_ONCE, "an address");
 	batch_finish(&domains);
+	batch_finish(&names);
 	batch_finish(&hosts);
 	batch_finish(&networks);
 	return answer;
@@ -396,7 +422,8 @@ static int write_differences(struct apply *apply)
 		if (edit_put(apply->edit, TABLE_META, "routing", 7, value.mv_data, value.mv_size) < 0)
 			return -1;
 	}
-	return apply->value.failed ? out_of_memory(apply) : edit_answer(apply->edit);
+	return apply->value.failed || apply->rules.failed ? out_of_memory(apply)
+							  : edit_answer(apply->edit);
 }
 
 static int find_differences(struct apply *apply)
@@ -439,9 +466,13 @@ int directory_apply(struct directory_writer *writer, const struct config *config
 		.diff = {.change = change, .context = context},
 	};
 
+	if (!writer && !dry_run)
+		return error_set(error, ERROR_INVALID, "no directory to write to");
 	if (apply_check(config, error) < 0)
 		return -1;
-	int answer = store_write(writer->names, change_apply, &apply, error);
+	int answer = writer ? store_write(writer->names, change_apply, &apply, error)
+			    : change_apply(NULL, NULL, &apply, error);
 	free(apply.value.data);
+	free(apply.rules.data);
 	return answer < 0 ? -1 : 0;
 }

@@ -3,21 +3,6 @@
 
 #include <string.h>
 
-const char *credential_form_refusal(const char *credential)
-{
-	size_t length = strnlen(credential, CREDENTIAL_SIZE);
-	const char *close = memchr(credential, '}', length);
-
-	if (length == CREDENTIAL_SIZE)
-		return "longer than 1023 bytes";
-	if (credential[0] != '{' || !close || close == credential + 1 || close[1] == '\0')
-		return "not of the form {SCHEME}hash";
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)credential[i] < ' ' || (unsigned char)credential[i] > '~')
-			return "a byte that is not printable ASCII";
-	return NULL;
-}
-
 static int corrupt(struct edit *edit, const struct edit_name *name)
 {
 	return error_set(edit->error, ERROR_CORRUPT, "credentials \"%s\": the value does not parse",
@@ -80,8 +65,7 @@ static int change_credential(MDB_txn *txn, const MDB_dbi *tables, void *context,
 	if (remember(&edit, change->name, &change->name_before) < 0)
 		return -1;
 	if (change->from) {
-		if (remember(&edit, change->from, &change->from_before) < 0 ||
-		    store_credential(&edit, change->from, "") < 0)
+		if (remember(&edit, change->from, &change->from_before) < 0)
 			return -1;
 		credential = change->from_before.text;
 	}
@@ -103,10 +87,22 @@ static int restore_credential(MDB_txn *txn, const MDB_dbi *tables, void *context
 	struct credential_change *change = context;
 	struct edit edit = {.txn = txn, .tables = tables, .error = error};
 
-	if (store_credential(&edit, change->name, change->name_before.text) < 0 ||
-	    (change->from && store_credential(&edit, change->from, change->from_before.text) < 0))
-		return -1;
-	return edit_answer(&edit);
+	return store_credential(&edit, change->name, change->name_before.text) < 0 ? -1
+										   : edit_answer(&edit);
+}
+
+static int delete_credential(MDB_txn *txn, const MDB_dbi *tables, void *context,
+			     struct error *error)
+{
+	struct edit edit = {.txn = txn, .tables = tables, .error = error};
+
+	return store_credential(&edit, context, "") < 0 ? -1 : edit_answer(&edit);
+}
+
+int credential_delete(struct store_writer *store, const struct edit_name *name,
+		      struct error *error)
+{
+	return store_write(store, delete_credential, (void *)name, error) < 0 ? -1 : 0;
 }
 
 void credential_change_finish(struct credential_change *change, bool failed)

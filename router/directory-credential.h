@@ -6,10 +6,12 @@
  *     account later writes its password, or deletes what is there, in the same step;
  *   delete: there is an account without a password, which nobody can log in to, and which can be
  *     deleted again;
- *   rename: the old name has lost its password, the new one is no account yet. The password has to
- *     be set again; the other order would leave it with the old name.
- * So no password is ever left for a name that somebody else gets later. And as the transaction
- * on directory.mdb is open all the time, no other writer comes between. */
+ *   rename: the new name has a copy of the password, and is no account yet. Once it is one, the
+ *     old name's password goes in a step of its own; until then that is one without an account.
+ *     So one of the two names works with its password at every moment.
+ * No password is ever left for a name that somebody else gets later, and verify and status tell
+ * those without an account. As the transaction on directory.mdb is open all the time, no other
+ * writer comes between. */
 #ifndef HOMING_DIRECTORY_CREDENTIAL_H
 #define HOMING_DIRECTORY_CREDENTIAL_H
 
@@ -25,16 +27,17 @@ struct credential_change {
 	struct store_writer *store;
 	const struct edit_name *name;
 	const char *credential;	     /* NULL: none from now on; used where `from` is NULL */
-	const struct edit_name *from; /* the password moves here from that name */
+	const struct edit_name *from; /* it gets the password of that name */
 	struct credential_before name_before, from_before;
 	bool committed;
 };
 
-/* Why text cannot be stored as a password hash; NULL if it can. */
-const char *credential_form_refusal(const char *credential);
-
 /* For use inside store_write on directory.mdb, as its last step. May be called again. */
 MUST_CHECK int credential_change_write(struct credential_change *change, struct error *error);
+
+/* Deletes the password of a name. Inside store_write on directory.mdb, too. */
+MUST_CHECK int credential_delete(struct store_writer *store, const struct edit_name *name,
+				 struct error *error);
 
 /* Wipes the secrets; before that, where the commit on directory.mdb `failed` after ours, puts
  * back what was there. */

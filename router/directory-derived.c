@@ -1,4 +1,4 @@
-/* The tables `hosts` and `networks`, made of the domains; directory-format.h has their keys. */
+/* What is made of the domains in other tables; directory-format.h has the keys. */
 #include "directory-derived.h"
 
 #include <string.h>
@@ -70,6 +70,21 @@ int derived_remove(struct edit *edit, const struct string_set_item *item)
 				return -1;
 		}
 	return rest.failed ? error_set(edit->error, ERROR_CORRUPT, "domains: a value does not parse") : 0;
+}
+
+bool derived_rules(const MDB_val *value, struct value_writer *rules)
+{
+	const unsigned char *start = value->mv_data;
+	struct value_reader rest = {.next = start, .end = start + value->mv_size};
+
+	value_u8(&rest); /* accounts, unknown, delimiter, reroute */
+	value_u8(&rest);
+	value_u8(&rest);
+	value_string(&rest, NULL);
+	rules->length = 0;
+	value_put_u8(rules, NAME_DOMAIN);
+	value_put(rules, start, rest.failed ? 0 : (size_t)(rest.next - start));
+	return !rest.failed;
 }
 
 void derived_add(const struct config_domain *domain, struct batch *hosts, struct batch *networks)

@@ -65,7 +65,10 @@ int edit_delete(struct edit *edit, unsigned table, const void *key, size_t key_l
 
 static void complete_name(struct edit_name *name)
 {
-	snprintf(name->address, sizeof name->address, "%s@%s", name->local, name->domain);
+	char *end = stpcpy(name->address, name->local);
+
+	*end++ = '@';
+	strcpy(end, name->domain);
 	name->key_length = name_key(name->local, name->domain, name->key);
 }
 
@@ -81,8 +84,8 @@ int edit_name_init(struct edit *edit, const char *local, const char *domain,
 	if (!domain_parse(domain, domain_length, canonical) || strcmp(canonical, domain) != 0)
 		return error_set(edit->error, ERROR_INVALID, "%.255s@%.253s: not a domain in canonical "
 				 "form behind the `@`", local, domain);
-	snprintf(name_r->local, sizeof name_r->local, "%s", local);
-	snprintf(name_r->domain, sizeof name_r->domain, "%s", domain);
+	strcpy(name_r->local, local); /* both were found short enough */
+	strcpy(name_r->domain, domain);
 	complete_name(name_r);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "directory.h"
+
 const char *const directory_tables[] = {"meta",	   "domains", "hosts",	    "networks", "records",
 					"names",   "members", "references", NULL};
 const char *const credentials_tables[] = {"meta", "credentials", NULL};
@@ -17,6 +19,16 @@ size_t name_key(const char *local, const char *domain, char key_r[NAME_KEY_SIZE]
 	key_r[domain_length] = '\0';
 	memcpy(key_r + domain_length + 1, local, local_length);
 	return domain_length + 1 + local_length;
+}
+
+size_t name_domain_key(const char *domain, char key_r[NAME_KEY_SIZE])
+{
+	return name_key("", domain, key_r);
+}
+
+bool is_name_domain_key(const void *key, size_t length)
+{
+	return length > 1 && ((const char *)key)[length - 1] == '\0';
 }
 
 bool name_key_split(const void *key, size_t length, char local_r[LOCAL_SIZE],
@@ -36,6 +48,59 @@ bool name_key_split(const void *key, size_t length, char local_r[LOCAL_SIZE],
 	domain_r[domain_length] = '\0';
 	memcpy(local_r, nul + 1, local_length);
 	local_r[local_length] = '\0';
+	return true;
+}
+
+static bool is_scheme_byte(char byte)
+{
+	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
+	       (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == '_';
+}
+
+const char *credential_refusal(const char *credential, size_t length)
+{
+	const char *close = memchr(credential, '}', length);
+
+	if (length >= CREDENTIAL_SIZE)
+		return "longer than 1023 bytes";
+	if (length == 0 || credential[0] != '{' || !close || close == credential + 1)
+		return "not of the form {SCHEME}hash";
+	if (close == credential + length - 1)
+		return "nothing behind the {SCHEME}";
+	for (const char *byte = credential + 1; byte < close; byte++)
+		if (!is_scheme_byte(*byte))
+			return "a scheme has letters, digits, `-`, `.` and `_` alone";
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)credential[i] < ' ' || (unsigned char)credential[i] >= 0x7f)
+			return "has bytes that are not printable ASCII";
+	return NULL;
+}
+
+bool home_expand(const char *template, const char *local, const char *domain, char *home_r,
+		 size_t size)
+{
+	size_t used = 0;
+
+	while (*template) {
+		const char *piece = template;
+		size_t length = strcspn(template + 1, "%") + 1, skip = length;
+
+		if (strncmp(template, "%{domain}", 9) == 0) {
+			piece = domain;
+			length = strlen(domain);
+			skip = 9;
+		} else if (strncmp(template, "%{local}", 8) == 0) {
+			piece = local;
+			length = strlen(local);
+			skip = 8;
+		}
+		if (length >= size - used)
+			return false;
+		memcpy(home_r + used, piece, length);
+		used += length;
+		template += skip;
+	}
+	home_r[used] = '\0';
 	return true;
 }
 

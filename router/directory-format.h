@@ -25,7 +25,12 @@
  *             's' suffix                u32 order: `*.suffix` or `*@*.suffix`, no other `*`
  *             'g'                       for each remaining record, in order: u32 order, strings
  *                                       match, to
- * names       name key                  u8 kind (enum entry_kind), then
+ * names       domain NUL                u8 'D', u8 accounts mode, u8 unknown, u8 delimiter, string
+ *                                       reroute: the front of the value in `domains`, of which
+ *                                       this is made, as hosts and networks are. It stands in front
+ *                                       of the domain's names, because a page that is not in the
+ *                                       processor's cache is most of what a route costs
+ *             name key                  u8 kind (enum entry_kind), then
  *                                         account: strings home, uid, gid ("" is the default)
  *                                         alias: string target
  *                                         forwarder: u32 count, strings
@@ -72,9 +77,18 @@ enum { NAME_KEY_SIZE = DOMAIN_SIZE + LOCAL_SIZE };
 
 /* domain NUL local. Returns the length. Both must be in bounds. */
 size_t name_key(const char *local, const char *domain, char key_r[NAME_KEY_SIZE]);
-/* The way back; false if the key is none. */
+/* The key of a domain's rules in `names`, and their kind there. */
+enum { NAME_DOMAIN = 'D' };
+size_t name_domain_key(const char *domain, char key_r[NAME_KEY_SIZE]);
+bool is_name_domain_key(const void *key, size_t length);
+/* From a name key back; false if it is none. */
 bool name_key_split(const void *key, size_t length, char local_r[LOCAL_SIZE],
 		    char domain_r[DOMAIN_SIZE]);
+
+/* account_defaults.home for one account: %{domain} and %{local} replaced. False if that does not
+ * fit. */
+bool home_expand(const char *template, const char *local, const char *domain, char *home_r,
+		 size_t size);
 
 /* Reads a value piece by piece; after a piece that is not there all later ones are "" or 0 and
  * `failed` is set. Strings point into the value. */

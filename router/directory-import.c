@@ -3,7 +3,8 @@
  * LMDB appends a key behind the last one of a table without looking for its place and fills its
  * pages to the brim, so accounts that come sorted go to the end of an empty table, or of one that
  * ends before them, at the speed of writing. Whatever comes in another order is put where it
- * belongs, one by one. */
+ * belongs, one by one. A table that holds the rules of domains and no names yet, as after the first
+ * apply, is emptied and written anew with the accounts between them. */
 #include "directory-edit.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "directory-account.h"
 #include "directory-credential.h"
+#include "directory-derived.h"
 #include "store-write-private.h"
 
 /* The end of a table, to know what may be appended. */
@@ -18,6 +20,13 @@ struct table_end {
 	MDB_cursor *cursor;
 	char key[NAME_KEY_SIZE];
 	size_t length; /* 0: the table is empty */
+};
+
+/* The rules of domains that are still to be written between the accounts. */
+struct rules_walk {
+	MDB_cursor *domains; /* NULL: all of them are in the table */
+	MDB_val name, value; /* of the next domain */
+	struct value_writer rules;
 };
 
 struct import {
@@ -83,25 +92,30 @@ static int end_open(struct table_end *end, struct edit *edit, unsigned table)
 	return store_writer_failed(edit->error, edit->txn, rc, "read on");
 }
 
-static bool is_behind(const struct table_end *end, const struct edit_name *name)
+/* As LMDB compares keys: is the first one greater? */
+static bool is_greater(const void *key, size_t length, const void *other, size_t other_length)
 {
-	size_t common = end->length < name->key_length ? end->length : name->key_length;
-	int order = memcmp(name->key, end->key, common);
+	int order = memcmp(key, other, length < other_length ? length : other_length);
 
-	return order > 0 || (order == 0 && name->key_length > end->length);
+	return order > 0 || (order == 0 && length > other_length);
 }
 
-static int end_append(struct table_end *end, struct edit *edit, const struct edit_name *name,
+static bool is_behind(const struct table_end *end, const struct edit_name *name)
+{
+	return is_greater(name->key, name->key_length, end->key, end->length);
+}
+
+static int end_append(struct table_end *end, struct edit *edit, const char *key, size_t key_length,
 		      const void *bytes, size_t length)
 {
-	MDB_val key = {.mv_data = (void *)name->key, .mv_size = name->key_length};
+	MDB_val mdb_key = {.mv_data = (void *)key, .mv_size = key_length};
 	MDB_val value = {.mv_data = (void *)bytes, .mv_size = length};
-	int rc = mdb_cursor_put(end->cursor, &key, &value, MDB_APPEND);
+	int rc = mdb_cursor_put(end->cursor, &mdb_key, &value, MDB_APPEND);
 
 	if (rc != 0)
 		return store_writer_failed(edit->error, edit->txn, rc, "append");
-	memcpy(end->key, name->key, name->key_length);
-	end->length = name->key_length;
+	memcpy(end->key, key, key_length);
+	end->length = key_length;
 	edit->changed = true;
 	return 0;
 }
@@ -160,7 +174,7 @@ static int import_name(struct import *import, struct edit *edit, struct table_en
 	if (account_value(account, value, edit->error) < 0)
 		return -1;
 	if (is_behind(end, name))
-		return end_append(end, edit, name, value->data, value->length) < 0
+		return end_append(end, edit, name->key, name->key_length, value->data, value->length) < 0
 			       ? -1
 			       : account_join(edit, name, account->groups, false);
 	int found = find_account(import, edit, end, name, &stored);
@@ -193,19 +207,121 @@ static int next_account(struct import *import, struct edit *edit, struct account
 	return 1;
 }
 
+static int rules_next(struct rules_walk *walk, struct edit *edit, MDB_cursor_op operation)
+{
+	int rc = mdb_cursor_get(walk->domains, &walk->name, &walk->value, operation);
+
+	if (rc == 0)
+		return 0;
+	mdb_cursor_close(walk->domains);
+	walk->domains = NULL;
+	return rc == MDB_NOTFOUND ? 0
+				  : store_writer_failed(edit->error, edit->txn, rc, "read on");
+}
+
+/* 1: the table holds rules of domains alone; 0: names too, -1. */
+static int has_rules_alone(struct edit *edit)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	int rc = mdb_cursor_open(edit->txn, edit->tables[TABLE_NAMES], &cursor);
+
+	if (rc != 0)
+		return store_writer_failed(edit->error, edit->txn, rc, "read on");
+	rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+	while (rc == 0 && is_name_domain_key(key.mv_data, key.mv_size))
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	mdb_cursor_close(cursor);
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		return rc == 0 ? 0 : 1;
+	return store_writer_failed(edit->error, edit->txn, rc, "read on");
+}
+
+/* Empties `names` where it holds nothing but what can be made again. */
+static int rules_open(struct rules_walk *walk, struct import *import, struct edit *edit)
+{
+	MDB_stat domains, names;
+	int rc = mdb_stat(edit->txn, edit->tables[TABLE_DOMAINS], &domains);
+
+	if (rc == 0)
+		rc = mdb_stat(edit->txn, edit->tables[TABLE_NAMES], &names);
+	if (rc == 0 && names.ms_entries != domains.ms_entries)
+		return 0; /* the count tells most of the time, and without a walk */
+	int alone = rc == 0 ? has_rules_alone(edit) : 1;
+	if (alone <= 0)
+		return alone;
+	if (rc == 0)
+		rc = mdb_drop(edit->txn, edit->tables[TABLE_NAMES], 0);
+	if (rc == 0)
+		rc = mdb_cursor_open(edit->txn, edit->tables[TABLE_DOMAINS], &walk->domains);
+	if (rc != 0)
+		return store_writer_failed(edit->error, edit->txn, rc, "write the names anew");
+	if (!import->measured) /* its pages are free at the next transaction only */
+		import->names_bytes += (names.ms_leaf_pages + names.ms_branch_pages) * names.ms_psize;
+	return rules_next(walk, edit, MDB_FIRST);
+}
+
+/* Appends the rules of the domains up to this one; NULL: of all that remain. */
+static int rules_append(struct rules_walk *walk, struct edit *edit, struct table_end *end,
+			const char *domain)
+{
+	char key[NAME_KEY_SIZE];
+	int answer = 0;
+
+	while (answer == 0 && walk->domains) {
+		size_t length = walk->name.mv_size;
+
+		if (domain && is_greater(walk->name.mv_data, length, domain, strlen(domain)))
+			break;
+		if (length > DOMAIN_MAX_BYTES || !derived_rules(&walk->value, &walk->rules))
+			return error_set(edit->error, ERROR_CORRUPT, "domains: a value does not parse");
+		if (walk->rules.failed)
+			return error_set(edit->error, ERROR_MEMORY, "out of memory");
+		memcpy(key, walk->name.mv_data, length);
+		key[length] = '\0';
+		answer = end_append(end, edit, key, length + 1, walk->rules.data, walk->rules.length);
+		if (answer == 0)
+			answer = rules_next(walk, edit, MDB_NEXT);
+	}
+	return answer;
+}
+
+/* From the first account, which is there, to the last. */
+static int import_each(struct import *import, struct edit *edit, struct account_change *account,
+		       struct edit_name *name)
+{
+	struct rules_walk walk = {0};
+	struct table_end end = {0};
+	int got = 1, answer = rules_open(&walk, import, edit);
+
+	if (answer == 0)
+		answer = end_open(&end, edit, TABLE_NAMES);
+	while (answer == 0 && got > 0) {
+		answer = rules_append(&walk, edit, &end, name->domain);
+		if (answer == 0)
+			answer = import_name(import, edit, &end, name, account);
+		if (answer == 0)
+			got = next_account(import, edit, account, name);
+	}
+	if (answer == 0 && got == 0)
+		answer = rules_append(&walk, edit, &end, NULL);
+	mdb_cursor_close(walk.domains);
+	mdb_cursor_close(end.cursor);
+	free(walk.rules.data);
+	return answer < 0 ? -1 : got;
+}
+
 static int import_names(struct import *import, struct edit *edit)
 {
 	struct account_change account;
 	struct edit_name name;
-	struct table_end end = {0};
-	int got = -1, answer = end_open(&end, edit, TABLE_NAMES);
+	int got = next_account(import, edit, &account, &name);
 
-	while (answer == 0 && (got = next_account(import, edit, &account, &name)) > 0)
-		answer = import_name(import, edit, &end, &name, &account);
-	mdb_cursor_close(end.cursor);
+	if (got > 0)
+		got = import_each(import, edit, &account, &name);
 	if (got == 0)
 		import->measured = true;
-	return answer < 0 ? -1 : got;
+	return got;
 }
 
 /* An account without a password must not find the one of somebody who had its name before. */
@@ -216,7 +332,8 @@ static int import_credential(struct edit *edit, struct table_end *end,
 	size_t size = credential ? strlen(credential) + 1 : 0;
 
 	if (is_behind(end, name))
-		return credential ? end_append(end, edit, name, credential, size) : 0;
+		return credential ? end_append(end, edit, name->key, name->key_length, credential, size)
+				  : 0;
 	int found = end_find(end, edit, name, &stored);
 	if (found < 0)
 		return -1;

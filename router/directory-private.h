@@ -15,6 +15,7 @@ struct routing_header {
 	char home[1024], uid[64], gid[64]; /* account_defaults */
 	uint32_t records[RECORD_CLASSES];  /* how many of each class */
 	unsigned char prefix_lengths[17];  /* bit N: there are prefixes of that length */
+	bool few_names;			   /* most names share a page with their domain's rules */
 };
 
 /* Valid until directory_end. NULL: failed. */

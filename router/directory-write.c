@@ -60,6 +60,9 @@ static int make_folder(const char *path, struct error *error)
 	if (rc == ENOTEMPTY || rc == EEXIST)
 		rc = rmdir(fresh) < 0 ? errno : 0;
 	free(fresh);
+	if (rc == ENOENT)
+		return error_set(error, ERROR_MISSING, "%s: create: the folder above it is missing: make "
+				 "that one first, or choose another --directory", path);
 	return rc == 0 ? 0 : store_error(error, rc, "create", path);
 }
 
@@ -219,6 +222,32 @@ static int change_rename(MDB_txn *txn, const MDB_dbi *tables, void *context, str
 	return credential_change_write(&command->credential, error);
 }
 
+/* What is left of a renaming. The transaction on directory.mdb, which stays as it is, keeps others
+ * from making an account of the old name, whose password this would be. */
+static int change_forget(MDB_txn *txn, const MDB_dbi *tables, void *context, struct error *error)
+{
+	struct account_command *command = context;
+	struct edit edit = begin(txn, tables, error);
+	int kind = edit_kind(&edit, &command->old_name);
+
+	if (kind < 0 || (kind != ENTRY_ACCOUNT &&
+			 credential_delete(command->credential.store, &command->old_name, error) < 0))
+		return -1;
+	return 1;
+}
+
+static int forget_old_password(struct directory_writer *writer, struct account_command *command,
+			       struct error *error)
+{
+	struct error failure = {0};
+
+	if (store_write(writer->names, change_forget, command, &failure) >= 0)
+		return 0;
+	return error_set(error, failure.code, "%s is %s now, but the password under the old name could "
+			 "not be deleted: %s", command->old_name.address, command->name.address,
+			 failure.text);
+}
+
 int directory_account_rename(struct directory_writer *writer, const char *local,
 			     const char *domain, const char *new_local, const char *new_domain,
 			     struct error *error)
@@ -231,7 +260,9 @@ int directory_account_rename(struct directory_writer *writer, const char *local,
 	};
 
 	command.credential.from = &command.old_name;
-	return run(writer, change_rename, &command, error);
+	if (run(writer, change_rename, &command, error) < 0)
+		return -1;
+	return forget_old_password(writer, &command, error);
 }
 
 /* Leaves directory.mdb as it is; its transaction keeps the account from going meanwhile. */
@@ -251,7 +282,9 @@ static int change_password(MDB_txn *txn, const MDB_dbi *tables, void *context,
 int directory_password_set(struct directory_writer *writer, const char *local, const char *domain,
 			   const char *credential, struct error *error)
 {
-	const char *why = credential ? credential_form_refusal(credential) : NULL;
+	const char *why = credential
+				  ? credential_refusal(credential, strnlen(credential, CREDENTIAL_SIZE))
+				  : NULL;
 	struct account_command command = {
 		.local = local,
 		.domain = domain,

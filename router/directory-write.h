@@ -1,6 +1,6 @@
 /* Changing the directory: used by homingctl alone. Each call is one transaction in each file it
- * touches; where it touches two, in the order that leaves no password behind for a name that
- * somebody else gets later. Errors name what is in the way. */
+ * touches (a renaming, two in credentials.mdb); where it touches two, in the order that leaves no
+ * password behind for a name that somebody else gets later. Errors name what is in the way. */
 #ifndef HOMING_DIRECTORY_WRITE_H
 #define HOMING_DIRECTORY_WRITE_H
 
@@ -30,7 +30,8 @@ struct config_change {
 typedef void config_change_cb(const struct config_change *change, void *context);
 
 /* Replaces all that homing.json says, in one transaction. Accounts and other names stay. With
- * dry_run nothing is written. `change` may be NULL. */
+ * dry_run nothing is written, and `writer` may be NULL where there is no directory yet. `change`
+ * may be NULL. */
 MUST_CHECK int directory_apply(struct directory_writer *writer, const struct config *config,
 			       bool dry_run, config_change_cb *change, void *context,
 			       struct error *error);

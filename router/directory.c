@@ -174,15 +174,26 @@ static bool take_string(struct value_reader *value, char *out, size_t size)
 }
 
 /* A value that is one domain name. */
-static int domain_value(struct directory_reader *reader, const char *table, const char *key,
-			const MDB_val *value, char domain_r[DOMAIN_SIZE], struct error *error)
+static bool take_domain(const MDB_val *value, char domain_r[DOMAIN_SIZE])
 {
 	struct value_reader rest = value_of(value);
 
-	if (!take_string(&rest, domain_r, DOMAIN_SIZE) || rest.next != rest.end ||
-	    domain_r[0] == '\0')
-		return directory_corrupt(error, reader, table, key);
-	return 1;
+	return take_string(&rest, domain_r, DOMAIN_SIZE) && rest.next == rest.end &&
+	       domain_r[0] != '\0';
+}
+
+/* Half of what a page holds, in short names. */
+enum { FEW_NAMES = 50 };
+
+static int count_names(struct directory_reader *reader, bool *few_r, struct error *error)
+{
+	uint64_t domains, names;
+
+	if (store_count(reader->names, TABLE_DOMAINS, &domains, error) < 0 ||
+	    store_count(reader->names, TABLE_NAMES, &names, error) < 0)
+		return -1;
+	*few_r = names / FEW_NAMES < domains;
+	return 0;
 }
 
 static int read_header(struct directory_reader *reader, struct error *error)
@@ -207,7 +218,7 @@ static int read_header(struct directory_reader *reader, struct error *error)
 		header->prefix_lengths[i] = value_u8(&rest);
 	if (rest.failed || rest.next != rest.end)
 		return directory_corrupt(error, reader, "meta", "routing");
-	return 0;
+	return count_names(reader, &header->few_names, error);
 }
 
 const struct routing_header *directory_header(struct directory_reader *reader,
@@ -232,15 +243,37 @@ const char *directory_main_domain(struct directory_reader *reader, struct error 
 	return header ? header->main_domain : NULL;
 }
 
+/* The rules of a domain, from where fewer pages are touched: from in front of its names, or, where
+ * these fill pages of their own, from the table of the domains, which is small then. */
+static int get_rules(struct directory_reader *reader, const char *domain,
+		     struct value_reader *value_r, struct error *error)
+{
+	const struct routing_header *header = directory_header(reader, error);
+	char key[NAME_KEY_SIZE];
+	MDB_val value;
+
+	if (!header)
+		return -1;
+	int found = header->few_names ? store_get(reader->names, TABLE_NAMES, key,
+						  name_domain_key(domain, key), &value, error)
+				      : store_get(reader->names, TABLE_DOMAINS, domain,
+						  strlen(domain), &value, error);
+	if (found <= 0)
+		return found;
+	*value_r = value_of(&value);
+	if (header->few_names && value_u8(value_r) != NAME_DOMAIN)
+		return directory_corrupt(error, reader, "names", domain);
+	return 1;
+}
+
 int domain_lookup(struct directory_reader *reader, const char *domain, struct domain_rules *rules_r,
 		  struct error *error)
 {
-	MDB_val value;
-	int found = store_get(reader->names, TABLE_DOMAINS, domain, strlen(domain), &value, error);
+	struct value_reader rest;
+	int found = get_rules(reader, domain, &rest, error);
 
 	if (found <= 0)
 		return found;
-	struct value_reader rest = value_of(&value);
 	unsigned accounts = value_u8(&rest);
 	char unknown = (char)value_u8(&rest);
 	char delimiter = (char)value_u8(&rest);
@@ -264,7 +297,9 @@ static int host_lookup(struct directory_reader *reader, char kind, const char *n
 	key[0] = kind;
 	memcpy(key + 1, name, length);
 	int found = store_get(reader->names, TABLE_HOSTS, key, 1 + length, &value, error);
-	return found <= 0 ? found : domain_value(reader, "hosts", name, &value, domain_r, error);
+	if (found == 1 && !take_domain(&value, domain_r))
+		return directory_corrupt(error, reader, "hosts", name);
+	return found;
 }
 
 int domain_alias_lookup(struct directory_reader *reader, const char *alias,
@@ -291,6 +326,14 @@ int server_name_lookup(struct directory_reader *reader, const char *name,
 	return found;
 }
 
+static int network_corrupt(struct directory_reader *reader, const struct ip *network,
+			   struct error *error)
+{
+	char text[IP_TEXT_SIZE];
+
+	return directory_corrupt(error, reader, "networks", ip_format(network, text));
+}
+
 int network_lookup(struct directory_reader *reader, const struct ip *ip,
 		   char domain_r[DOMAIN_SIZE], unsigned *length_r, struct error *error)
 {
@@ -309,11 +352,8 @@ int network_lookup(struct directory_reader *reader, const struct ip *ip,
 		if (found < 0)
 			return -1;
 		if (found) {
-			char text[IP_TEXT_SIZE];
-
 			*length_r = length;
-			return domain_value(reader, "networks", ip_format(&masked, text), &value,
-					    domain_r, error);
+			return take_domain(&value, domain_r) ? 1 : network_corrupt(reader, &masked, error);
 		}
 	}
 	return 0;
@@ -352,35 +392,6 @@ int directory_kind(struct directory_reader *reader, const char *local, const cha
 	return found == 1 ? (int)kind : found;
 }
 
-/* Puts the account's domain and local part in place of %{domain} and %{local}. */
-static bool expand_home(const char *template, const char *local, const char *domain, char *out,
-			size_t size)
-{
-	size_t used = 0;
-
-	while (*template) {
-		const char *piece = template;
-		size_t length = strcspn(template + 1, "%") + 1, skip = length;
-
-		if (strncmp(template, "%{domain}", 9) == 0) {
-			piece = domain;
-			length = strlen(domain);
-			skip = 9;
-		} else if (strncmp(template, "%{local}", 8) == 0) {
-			piece = local;
-			length = strlen(local);
-			skip = 8;
-		}
-		if (length >= size - used)
-			return false;
-		memcpy(out + used, piece, length);
-		used += length;
-		template += skip;
-	}
-	out[used] = '\0';
-	return true;
-}
-
 static bool take_or_default(struct value_reader *value, char *out, size_t size,
 			    const char *preset, bool *is_default_r)
 {
@@ -415,7 +426,7 @@ int account_lookup(struct directory_reader *reader, const char *local, const cha
 				    &account_r->gid_is_default) &&
 		    value.next == value.end;
 	if (fine && account_r->home_is_default)
-		fine = expand_home(home, local, domain, account_r->home, sizeof account_r->home);
+		fine = home_expand(home, local, domain, account_r->home, sizeof account_r->home);
 	else if (fine)
 		memcpy(account_r->home, home, sizeof home);
 	if (!fine) {
@@ -497,6 +508,19 @@ static bool has_prefix(const struct entry_walk *walk, const MDB_val *key)
 				 memcmp(key->mv_data, walk->prefix, walk->prefix_length) == 0);
 }
 
+static int walk_entry(struct directory_reader *reader, const struct entry_walk *walk,
+		      const MDB_val *key, const MDB_val *value, struct error *error)
+{
+	char local[LOCAL_SIZE], domain[DOMAIN_SIZE];
+
+	if (value->mv_size < 1 || !name_key_split(key->mv_data, key->mv_size, local, domain))
+		return entry_corrupt(reader, key, error);
+	int kind = *(const unsigned char *)value->mv_data;
+	return walk->kind == 0 || walk->kind == kind
+		       ? walk->entry((enum entry_kind)kind, local, domain, walk->context)
+		       : 0;
+}
+
 static int walk_entries(struct directory_reader *reader, const struct entry_walk *walk,
 			const char *start, size_t start_length, struct error *error)
 {
@@ -511,15 +535,8 @@ static int walk_entries(struct directory_reader *reader, const struct entry_walk
 	    memcmp(key.mv_data, start, start_length) == 0)
 		found = step(cursor, &key, &value, MDB_NEXT, reader, error);
 	while (found == 1 && answer == 0 && has_prefix(walk, &key)) {
-		char local[LOCAL_SIZE], domain[DOMAIN_SIZE];
-
-		if (value.mv_size < 1 || !name_key_split(key.mv_data, key.mv_size, local, domain)) {
-			found = entry_corrupt(reader, &key, error);
-			break;
-		}
-		int kind = *(const unsigned char *)value.mv_data;
-		if (walk->kind == 0 || walk->kind == kind)
-			answer = walk->entry((enum entry_kind)kind, local, domain, walk->context);
+		if (!is_name_domain_key(key.mv_data, key.mv_size))
+			answer = walk_entry(reader, walk, &key, &value, error);
 		found = step(cursor, &key, &value, MDB_NEXT, reader, error);
 	}
 	mdb_cursor_close(cursor);
@@ -672,6 +689,7 @@ int directory_statistics(struct directory_reader *reader, struct directory_stati
 	    store_count(reader->names, TABLE_DOMAINS, &statistics.domains, error) < 0 ||
 	    store_count(reader->names, TABLE_NAMES, &statistics.names, error) < 0)
 		return -1;
+	statistics.names -= statistics.domains; /* each has its rules there */
 	for (unsigned i = 0; i < RECORD_CLASSES; i++)
 		statistics.records += header->records[i];
 	if (reader->credentials && store_count(reader->credentials, TABLE_CREDENTIALS,
@@ -679,4 +697,56 @@ int directory_statistics(struct directory_reader *reader, struct directory_stati
 		return -1;
 	*statistics_r = statistics;
 	return 0;
+}
+
+static int compare_keys(const MDB_val *a, const MDB_val *b)
+{
+	size_t common = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
+	int order = memcmp(a->mv_data, b->mv_data, common);
+
+	return order != 0 ? order : a->mv_size < b->mv_size ? -1 : a->mv_size > b->mv_size;
+}
+
+/* Both tables are sorted by name key: one walk along the two. */
+static int count_orphans(struct directory_reader *reader, MDB_cursor *names,
+			 MDB_cursor *credentials, uint64_t *count_r, struct error *error)
+{
+	MDB_val name, name_value, key, value;
+	int has_name = step(names, &name, &name_value, MDB_FIRST, reader, error);
+	int found = step(credentials, &key, &value, MDB_FIRST, reader, error);
+
+	while (found == 1 && has_name >= 0) {
+		int order = has_name ? compare_keys(&name, &key) : 1;
+
+		if (order >= 0) {
+			bool account = order == 0 && name_value.mv_size > 0 &&
+				       *(const char *)name_value.mv_data == ENTRY_ACCOUNT;
+			*count_r += !account;
+			found = step(credentials, &key, &value, MDB_NEXT, reader, error);
+		}
+		if (order <= 0)
+			has_name = step(names, &name, &name_value, MDB_NEXT, reader, error);
+	}
+	return found < 0 || has_name < 0 ? -1 : 0;
+}
+
+int directory_count_orphans(struct directory_reader *reader, uint64_t *count_r,
+			    struct error *error)
+{
+	MDB_cursor *names, *credentials;
+	uint64_t count = 0;
+
+	if (!reader->credentials || !reader->names)
+		return error_set(error, ERROR_INVALID, "credentials.mdb is not open");
+	if (store_cursor(reader->names, TABLE_NAMES, &names, error) < 0)
+		return -1;
+	int answer = store_cursor(reader->credentials, TABLE_CREDENTIALS, &credentials, error);
+	if (answer == 0) {
+		answer = count_orphans(reader, names, credentials, &count, error);
+		mdb_cursor_close(credentials);
+	}
+	mdb_cursor_close(names);
+	if (answer == 0)
+		*count_r = count;
+	return answer;
 }

@@ -138,12 +138,21 @@ MUST_CHECK int credential_lookup(struct directory_reader *reader, const char *lo
 				 const char *domain, char credential_r[CREDENTIAL_SIZE],
 				 struct error *error);
 
+/* Can this be stored as a password hash: the form `{SCHEME}hash`, printable, within
+ * CREDENTIAL_SIZE? NULL, or what is wrong. */
+const char *credential_refusal(const char *credential, size_t length);
+
 struct directory_statistics {
 	uint64_t domains, names, records, credentials, sequence;
 };
 MUST_CHECK int directory_statistics(struct directory_reader *reader,
 				    struct directory_statistics *statistics_r,
 				    struct error *error);
+
+/* How many password hashes belong to no account. Walks all of them, and all names. -1 failed or not
+ * opened with DIRECTORY_CREDENTIALS. */
+MUST_CHECK int directory_count_orphans(struct directory_reader *reader, uint64_t *count_r,
+				       struct error *error);
 
 /* For status: the store behind, which = "directory" or "credentials"; NULL if not open. */
 struct store *directory_store(struct directory *directory, const char *which);

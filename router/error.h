@@ -12,7 +12,7 @@ enum error_code {
 	ERROR_EXISTS,	  /* the name is taken */
 	ERROR_PERMISSION, /* the system does not let us */
 	ERROR_CORRUPT,	  /* a file or a value in it does not parse */
-	ERROR_FORMAT,	  /* written by a newer Homing */
+	ERROR_FORMAT,	  /* written by a newer Homing, or by one too old */
 	ERROR_FULL,	  /* disk full, or quota */
 	ERROR_BUSY,	  /* try again: too many readers, locked, interrupted */
 	ERROR_IO,	  /* any other error of the system */

@@ -44,6 +44,12 @@ static const char *refused_character(enum name_kind kind, ucs4_t character)
 	return NULL;
 }
 
+/* ASCII that every kind of name may have. */
+static bool is_plain(unsigned char byte)
+{
+	return byte > ' ' && byte < 0x7f && byte != '/';
+}
+
 const char *name_refusal(enum name_kind kind, const char *name, size_t length)
 {
 	const uint8_t *next = (const uint8_t *)name;
@@ -57,6 +63,12 @@ const char *name_refusal(enum name_kind kind, const char *name, size_t length)
 		ucs4_t character = *next;
 		int step = 1;
 
+		/* nearly every byte of nearly every name */
+		if (is_plain((unsigned char)character)) {
+			next++;
+			left--;
+			continue;
+		}
 		if (character >= 0x80) {
 			step = u8_mbtoucr(&character, next, left);
 			if (step <= 0)
@@ -225,7 +237,8 @@ const char *local_refusal(const char *folded, size_t length)
 	if (folded[0] == '-' || folded[0] == '~')
 		return "a leading `-` or `~`";
 	for (size_t i = 0; i < length; i++)
-		if (strchr("/@%!#\"`\\*,:;<>()[]|&$", folded[i]))
+		if (!is_label_byte((unsigned char)folded[i]) &&
+		    strchr("/@%!#\"`\\*,:;<>()[]|&$", folded[i]))
 			return "a character that routing, mail or access rights use for "
 			       "something else: / @ % ! # \" ` \\ * , : ; < > ( ) [ ] | & $";
 	char again[LOCAL_SIZE];

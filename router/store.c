@@ -20,8 +20,13 @@ struct store_reader {
 	struct store *store;
 	struct store_reader *next; /* in store->readers */
 	MDB_txn *txn;		   /* NULL until the first begin and after a reopening */
-	bool open;		   /* between begin and end */
+	/* Of store_get: a cursor that stays where the last key was finds one nearby without going
+	 * down the tree again. Each is made when its table is first asked. */
+	MDB_cursor *cursors[STORE_MAX_TABLES];
+	unsigned renewed; /* bit N: cursor N belongs to the snapshot at hand */
+	bool open;	  /* between begin and end */
 	uint64_t snapshot;
+	uint64_t whole; /* the snapshot at which the file was last found long enough */
 };
 
 struct store {
@@ -66,7 +71,11 @@ int store_error(struct error *error, int rc, const char *doing, const char *path
 {
 	switch (rc) {
 	case ENOENT:
-		return error_set(error, ERROR_MISSING, "%s: %s: no such file", path, doing);
+		return error_set(error, ERROR_MISSING, "%s: %s: no such file: `homingctl apply FILE` makes "
+				 "a directory; or choose another --directory", path, doing);
+	case ENOTDIR:
+		return error_set(error, ERROR_IO, "%s: %s: a file stands where a folder should be: choose "
+				 "another --directory", path, doing);
 	case EACCES:
 	case EPERM:
 	case EROFS:
@@ -197,6 +206,10 @@ static int read_meta(MDB_txn *txn, MDB_dbi meta, const char *path, struct error 
 				 "one reads up to %d: upgrade it", path, format, STORE_FORMAT);
 	if (format == 0)
 		return error_set(error, ERROR_CORRUPT, "%s: format 0 does not exist", path);
+	if (format < STORE_FORMAT)
+		return error_set(error, ERROR_FORMAT, "%s: format %u was written by an older Homing; this "
+				 "one reads format %d alone: apply homing.json to a new place (homingctl "
+				 "--directory) and import the accounts there", path, format, STORE_FORMAT);
 	return 0;
 }
 
@@ -353,17 +366,28 @@ MDB_env *store_env(struct store *store)
 	return store->env;
 }
 
-/* Forgets an environment that cannot be used any more. In a child of fork() nothing of the
- * parent's may be touched: aborting its transactions would free the parent's reader slots, so
- * they are left where they are; the child's copy costs it address space and two descriptors. */
+/* In a child of fork() nothing of the parent's may be touched: ending its transactions would free
+ * the parent's reader slots, so they are left where they are. A cursor is memory alone. */
+static void drop(struct store_reader *reader, bool ours)
+{
+	for (size_t i = 0; i < STORE_MAX_TABLES; i++) {
+		mdb_cursor_close(reader->cursors[i]);
+		reader->cursors[i] = NULL;
+	}
+	if (ours)
+		mdb_txn_abort(reader->txn);
+	reader->txn = NULL;
+}
+
+/* Forgets an environment that cannot be used any more. A child's copy of its parent's costs it
+ * address space and two descriptors. */
 static void abandon_env(struct store *store)
 {
 	bool ours = *store->same_process;
 
 	for (struct store_reader *reader = store->readers; reader; reader = reader->next) {
-		if (reader->txn && ours)
-			mdb_txn_abort(reader->txn);
-		reader->txn = NULL;
+		drop(reader, ours);
+		reader->open = false; /* where it is not, that was the parent's snapshot */
 	}
 	if (store->env && ours)
 		mdb_env_close(store->env);
@@ -387,6 +411,11 @@ static int reopen(struct store *store, struct error *error)
 	return answer;
 }
 
+static uint64_t version(const struct store *store, uint64_t transaction)
+{
+	return store->generation << GENERATION_SHIFT | transaction;
+}
+
 uint64_t store_version(struct store *store)
 {
 	MDB_envinfo info;
@@ -394,7 +423,7 @@ uint64_t store_version(struct store *store)
 	if (!store->env || !*store->same_process)
 		return UINT64_MAX; /* no snapshot has it: every kept answer is stale */
 	mdb_env_info(store->env, &info);
-	return store->generation << GENERATION_SHIFT | info.me_last_txnid;
+	return version(store, info.me_last_txnid);
 }
 
 /* Whatever happens to a file changes its time of status change: written, cut, other permissions. */
@@ -456,6 +485,9 @@ void store_reader_destroy(struct store_reader **reader_p)
 	struct store *store = reader->store;
 	if (reader->open)
 		store_end(reader);
+	bool ours = *store->same_process;
+	if (ours)
+		pthread_rwlock_rdlock(&store->lock); /* keeps the env that the transaction is of */
 	pthread_mutex_lock(&store->readers_lock);
 	for (struct store_reader **link = &store->readers; *link; link = &(*link)->next)
 		if (*link == reader) {
@@ -463,8 +495,9 @@ void store_reader_destroy(struct store_reader **reader_p)
 			break;
 		}
 	pthread_mutex_unlock(&store->readers_lock);
-	if (reader->txn && *store->same_process)
-		mdb_txn_abort(reader->txn);
+	drop(reader, ours);
+	if (ours)
+		pthread_rwlock_unlock(&store->lock);
 	free(reader);
 	*reader_p = NULL;
 }
@@ -476,12 +509,6 @@ static int renew(struct store_reader *reader)
 	return mdb_txn_begin(reader->store->env, NULL, MDB_RDONLY, &reader->txn);
 }
 
-static void drop(struct store_reader *reader)
-{
-	mdb_txn_abort(reader->txn);
-	reader->txn = NULL;
-}
-
 /* Takes the size that the writer gave the map. Only possible while nobody reads. */
 static int follow_growth(struct store *store)
 {
@@ -491,22 +518,26 @@ static int follow_growth(struct store *store)
 	return rc;
 }
 
-/* Reading a page behind the end of the file would be the end of the process. */
-static int check_size(struct store *store, struct error *error)
+/* Reading a page behind the end of the file would be the end of the process. Each commit is looked
+ * at once, without a system call where there was none; store_check is for what else cuts a file. */
+static int check_size(struct store_reader *reader, struct error *error)
 {
+	struct store *store = reader->store;
 	MDB_envinfo info;
 	struct stat status;
 	mdb_filehandle_t fd;
 
+	mdb_env_info(store->env, &info); /* reads the two header pages */
+	uint64_t newest = version(store, info.me_last_txnid);
+	if (newest == reader->whole)
+		return 0;
 	mdb_env_get_fd(store->env, &fd);
 	if (fstat(fd, &status) < 0)
 		return store_error(error, errno, "read status", store->path);
-	uint64_t pages = (uint64_t)status.st_size / store->page_size;
-	if (pages >= 2)
-		mdb_env_info(store->env, &info); /* reads the two header pages */
-	if (pages < 2 || pages <= info.me_last_pgno)
+	if ((uint64_t)status.st_size / store->page_size <= info.me_last_pgno)
 		return error_set(error, ERROR_CORRUPT, "%s: the file is truncated (%lld bytes)",
 				 store->path, (long long)status.st_size);
+	reader->whole = newest;
 	return 0;
 }
 
@@ -520,19 +551,18 @@ int store_begin(struct store_reader *reader, struct error *error)
 			return -1;
 		pthread_rwlock_rdlock(&store->lock);
 		if (store->env) {
-			if (check_size(store, error) < 0) {
+			if (check_size(reader, error) < 0) {
 				pthread_rwlock_unlock(&store->lock);
 				return -1;
 			}
 			rc = renew(reader);
 			if (rc == 0) {
 				reader->open = true;
-				reader->snapshot = store->generation << GENERATION_SHIFT |
-						   mdb_txn_id(reader->txn);
+				reader->renewed = 0;
+				reader->snapshot = version(store, mdb_txn_id(reader->txn));
 				return 0; /* the lock stays until store_end */
 			}
-			if (reader->txn)
-				drop(reader);
+			drop(reader, true);
 		}
 		pthread_rwlock_unlock(&store->lock);
 		if (rc == MDB_MAP_RESIZED)
@@ -548,6 +578,8 @@ void store_end(struct store_reader *reader)
 	if (!reader->open)
 		return;
 	reader->open = false;
+	if (!*reader->store->same_process)
+		return; /* the slot and the lock are the parent's */
 	mdb_txn_reset(reader->txn);
 	pthread_rwlock_unlock(&reader->store->lock);
 }
@@ -557,12 +589,28 @@ uint64_t store_snapshot(const struct store_reader *reader)
 	return reader->snapshot;
 }
 
+/* The table's own cursor, in the snapshot at hand. */
+static int renew_cursor(struct store_reader *reader, unsigned table)
+{
+	MDB_cursor **cursor = &reader->cursors[table];
+
+	if (reader->renewed & 1u << table)
+		return 0;
+	int rc = *cursor ? mdb_cursor_renew(reader->txn, *cursor)
+			 : mdb_cursor_open(reader->txn, reader->store->dbi[table], cursor);
+	if (rc == 0)
+		reader->renewed |= 1u << table;
+	return rc;
+}
+
 int store_get(struct store_reader *reader, unsigned table, const void *key, size_t key_length,
 	      MDB_val *value_r, struct error *error)
 {
 	MDB_val mdb_key = {.mv_data = (void *)key, .mv_size = key_length};
-	int rc = mdb_get(reader->txn, reader->store->dbi[table], &mdb_key, value_r);
+	int rc = renew_cursor(reader, table);
 
+	if (rc == 0)
+		rc = mdb_cursor_get(reader->cursors[table], &mdb_key, value_r, MDB_SET);
 	if (rc == 0)
 		return 1;
 	if (rc == MDB_NOTFOUND)

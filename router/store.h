@@ -18,7 +18,7 @@ struct store;
 struct store_reader;
 
 enum {
-	STORE_FORMAT = 1,	  /* the format this code reads and writes */
+	STORE_FORMAT = 2,	  /* the format this code reads and writes */
 	STORE_MAX_READERS = 8192, /* reader slots in the lock file */
 	STORE_MAX_TABLES = 8,
 	STORE_META = 0, /* table number of "meta" in every store */
@@ -27,7 +27,7 @@ enum {
 /* Opens FILE (a path ending in .mdb) read-only. `tables` names the tables that must exist,
  * "meta" first, ended by NULL, and stays the caller's for the life of the store; a table is then
  * known by its position. Fails if the file or its lock file is missing, unreadable, truncated,
- * not LMDB, of another kind or of a newer format. Costs the same for any size. */
+ * not LMDB, of another kind or of another format. Costs the same for any size. */
 MUST_CHECK int store_open(const char *file, const char *const *tables, struct store **store_r,
 			  struct error *error);
 
@@ -41,12 +41,17 @@ uint64_t store_version(struct store *store);
 
 /* Is the path still the file that is open, and is the file whole? One system call where nothing
  * changed since the last time, else a handful: call it now and then, as once for each round of an
- * event loop, between transactions of the calling thread. Opens a replaced file.
+ * event loop, between transactions of the calling thread. Opens a replaced file. Only this call
+ * sees that a file was cut short from outside; whoever begins or reads a snapshot of such a file
+ * without it may be ended by SIGBUS.
  * Returns -1 if there is no usable file now; a later call may succeed. */
 MUST_CHECK int store_check(struct store *store, struct error *error);
 
 /* A reader holds a snapshot between begin and end: all lookups see one state of the file.
- * Values point into the map and are valid until end. */
+ * Values point into the map and are valid until end. Beginning costs no system call unless
+ * something was committed since the last time; then it looks that the file is as long as the
+ * commit says. A snapshot is its process's: a child of fork() may end it, which leaves the parent's
+ * as it was, and then begin one of its own. */
 MUST_CHECK int store_reader_create(struct store *store, struct store_reader **reader_r,
 				   struct error *error);
 void store_reader_destroy(struct store_reader **reader);

@@ -370,13 +370,13 @@ static void a_creation_that_is_killed_leaves_nothing_half_made(void **state)
 	}
 }
 
-static void put_format_2(const char *path)
+static void put_format_3(const char *path)
 {
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	MDB_val key = {.mv_data = (void *)"format", .mv_size = 6};
-	MDB_val value = {.mv_data = (void *)"\2\0\0", .mv_size = 4};
+	MDB_val value = {.mv_data = (void *)"\3\0\0", .mv_size = 4};
 
 	assert_int_equal(mdb_env_create(&env), 0);
 	mdb_env_set_maxdbs(env, 8);
@@ -421,7 +421,7 @@ static void damaged_foreign_and_newer_files_are_refused(void **state)
 			assert_int_equal(rename(other, path), 0);
 			break;
 		case 4:
-			put_format_2(path);
+			put_format_3(path);
 			break;
 		default:
 			unlink(path);
@@ -692,11 +692,26 @@ static void passwords_belong_to_accounts_alone(void **state)
 	expect_credential("info", "a.com", "{X}2");
 	assert_int_equal(statistics().sequence, sequence); /* directory.mdb is as it was */
 	WRITE(ERROR_INVALID, directory_password_set(writer, "info", "a.com", "bare", &error));
+	WRITE(ERROR_INVALID, directory_password_set(writer, "info", "a.com", "{A SCHEME}x", &error));
 	WRITE(ERROR_MISSING, directory_password_set(writer, "sales", "a.com", "{X}3", &error));
 	WRITE(ERROR_MISSING, directory_password_set(writer, "nobody", "a.com", "{X}3", &error));
 	WRITE(0, directory_password_set(writer, "info", "a.com", NULL, &error));
 	expect_credential("info", "a.com", "");
 	assert_int_equal(count_table("credentials.mdb", "credentials"), 0);
+}
+
+static uint64_t orphans(void)
+{
+	struct support_open open = support_open(folder, DIRECTORY_CREDENTIALS);
+	struct error error = {0};
+	uint64_t count = 0;
+
+	assert_int_equal(directory_begin(open.reader, &error), 0);
+	if (directory_count_orphans(open.reader, &count, &error) < 0)
+		fail_msg("%s", error.text);
+	directory_end(open.reader);
+	support_close(&open);
+	return count;
 }
 
 /* As a command does that is killed between its two commits. */
@@ -777,10 +792,111 @@ static void a_password_left_by_an_accident_is_nobodys(void **state)
 	leave_password("info", "a.com");
 	leave_password("two", "b.com");
 	leave_password("third", "b.com");
+	assert_int_equal(orphans(), 3);
 	WRITE(0, add(writer, "info", "a.com", NULL, &error));
 	WRITE(0, import(writer, &accounts, false, &error));
 	WRITE(0, directory_account_rename(writer, "info", "a.com", "third", "b.com", &error));
 	assert_int_equal(count_table("credentials.mdb", "credentials"), 0);
+}
+
+/* In front of libc's: LMDB calls it before each commit counts, and once after. */
+static int syncs_left = -1; /* SIGKILL at the call that finds 0; -1: never */
+
+int fdatasync(int fd)
+{
+	if (syncs_left == 0)
+		raise(SIGKILL);
+	if (syncs_left > 0)
+		syncs_left--;
+	return fsync(fd);
+}
+
+/* Does the account exist, and with this password (NULL: any)? */
+static bool is_open_to(const char *local, const char *password)
+{
+	struct support_open open = support_open(folder, DIRECTORY_CREDENTIALS);
+	struct error error = {0};
+	char credential[CREDENTIAL_SIZE];
+
+	assert_int_equal(directory_begin(open.reader, &error), 0);
+	bool answer = directory_kind(open.reader, local, "a.com", &error) == ENTRY_ACCOUNT &&
+		      credential_lookup(open.reader, local, "a.com", credential, &error) == 1 &&
+		      strcmp(credential, password) == 0;
+	directory_end(open.reader);
+	support_close(&open);
+	return answer;
+}
+
+enum command { RENAME, DELETE, ADD };
+
+/* Runs the command and kills it at a commit: false if it went through. */
+static bool is_killed_at(enum command command, int commit)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		struct directory_writer *writer;
+		struct error error = {0};
+		int answer;
+
+		if (directory_writer_open(folder, false, &writer, &error) < 0)
+			support_die("%s", error.text);
+		syncs_left = commit;
+		if (command == RENAME)
+			answer = directory_account_rename(writer, "old", "a.com", "new", "a.com", &error);
+		else if (command == DELETE)
+			answer = directory_account_delete(writer, "old", "a.com", false, &error);
+		else
+			answer = add(writer, "new", "a.com", "{X}new", &error);
+		_exit(answer < 0 ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) || status == 0);
+	return WIFSIGNALED(status);
+}
+
+static void make_account_again(const char *local)
+{
+	struct directory_writer *writer = open_writer();
+	struct error ignored = {0};
+
+	(void)!directory_account_delete(writer, local, "a.com", true, &ignored);
+	error_clear(&ignored);
+	assert_int_equal(add(writer, local, "a.com", NULL, &ignored), 0);
+	directory_writer_close(&writer);
+	expect_credential(local, "a.com", "");
+}
+
+static void a_command_killed_at_any_commit_keeps_passwords_with_their_accounts(void **state)
+{
+	(void)state;
+	for (enum command command = RENAME; command <= ADD; command++) {
+		int commit = 0;
+
+		for (bool killed = true; killed; commit++) {
+			struct directory_writer *writer = open_writer();
+			struct error ignored = {0};
+
+			(void)!directory_account_delete(writer, "old", "a.com", true, &ignored);
+			(void)!directory_account_delete(writer, "new", "a.com", true, &ignored);
+			error_clear(&ignored);
+			assert_int_equal(add(writer, "old", "a.com", "{X}old", &ignored), 0);
+			directory_writer_close(&writer);
+			killed = is_killed_at(command, commit);
+			if (command == RENAME)
+				assert_true(is_open_to("old", "{X}old") != is_open_to("new", "{X}old"));
+			if (command == ADD)
+				assert_true(is_open_to("old", "{X}old"));
+			if (!killed)
+				assert_int_equal(orphans(), 0);
+			/* whoever gets one of the names has not got its password */
+			make_account_again("old");
+			make_account_again("new");
+			assert_int_equal(orphans(), 0);
+		}
+		assert_true(commit > 2);
+	}
 }
 
 /* Imports */
@@ -1121,6 +1237,140 @@ static void differences_are_told_once_however_often_the_map_grows(void **state)
 	free(names);
 }
 
+/* What routing reads in front of the names of each domain. */
+
+/* Every domain's rules, and no others, are in `names` too, as in `domains`. Returns how many. */
+static size_t expect_rules(void)
+{
+	struct support_open open = support_open(folder, DIRECTORY_NAMES);
+	struct error error = {0};
+	MDB_cursor *cursor;
+	MDB_val key, value, in_domains;
+	size_t count = 0;
+
+	assert_int_equal(directory_begin(open.reader, &error), 0);
+	struct store_reader *store = directory_store_reader(open.reader);
+	assert_int_equal(store_cursor(store, TABLE_NAMES, &cursor, &error), 0);
+	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+		if (!is_name_domain_key(key.mv_data, key.mv_size))
+			continue;
+		count++;
+		assert_int_equal(store_get(store, TABLE_DOMAINS, key.mv_data, key.mv_size - 1, &in_domains,
+					   &error), 1);
+		assert_true(value.mv_size >= 5 && value.mv_size - 1 <= in_domains.mv_size);
+		assert_int_equal(*(char *)value.mv_data, NAME_DOMAIN);
+		assert_memory_equal((char *)value.mv_data + 1, in_domains.mv_data, value.mv_size - 1);
+	}
+	mdb_cursor_close(cursor);
+	directory_end(open.reader);
+	support_close(&open);
+	assert_int_equal(count, statistics().domains);
+	return count;
+}
+
+static void the_rules_in_front_of_names_follow_the_domains(void **state)
+{
+	static const struct account_change rows[] = {
+		{.local = "z", .domain = "z.com"},
+		{.local = "b", .domain = "a.com"},
+		{.local = "a", .domain = "a.com"},
+	};
+	static const char *const jsons[] = {
+		"{\"main_domain\":\"a.com\",\"domains\":{\"a.com\":{},\"m.com\":{\"unknown\":"
+		"\"discard\"},\"z.com\":{}}}",
+		"{\"main_domain\":\"a.com\",\"domains\":{\"a.com\":{\"subaddress_delimiter\":\"-\","
+		"\"unknown\":\"reroute:a@a.com\"},\"z.com\":{}}}",
+		"{\"main_domain\":\"a.com\",\"domains\":{\"a.com\":{\"unknown\":\"reroute:b@a.com\"},"
+		"\"n.com\":{},\"z.com\":{\"accounts\":\"external\"}}}",
+	};
+	struct accounts accounts = {.items = rows, .count = 3};
+	struct changes changes;
+
+	(void)state;
+	assert_int_equal(expect_rules(), 3);
+	apply_json(jsons[0], false, &changes);
+	assert_int_equal(expect_rules(), 3);
+	WRITE(0, import(writer, &accounts, false, &error)); /* writes the table anew */
+	assert_int_equal(expect_rules(), 3);
+	expect_entries("A a@a.com\nA b@a.com\nA z@z.com");
+	WRITE(ERROR_EXISTS, import(writer, &accounts, false, &error));
+	apply_json(jsons[1], false, &changes);
+	assert_int_equal(expect_rules(), 2);
+	apply_json(jsons[2], false, &changes);
+	assert_int_equal(expect_rules(), 3);
+	expect_entries("A a@a.com\nA b@a.com\nA z@z.com");
+	assert_int_equal(statistics().names, 3);
+}
+
+/* A domain with many names has its rules read from elsewhere. */
+static void expect_story_rules(void)
+{
+	struct support_open open = support_open(folder, DIRECTORY_NAMES);
+	struct error error = {0};
+	struct domain_rules rules;
+
+	assert_int_equal(directory_begin(open.reader, &error), 0);
+	assert_int_equal(domain_lookup(open.reader, "b.com", &rules, &error), 1);
+	assert_int_equal(rules.delimiter, '-');
+	assert_int_equal(domain_lookup(open.reader, "x.org", &rules, &error), 1);
+	assert_int_equal(rules.accounts, ACCOUNTS_EXTERNAL);
+	assert_int_equal(domain_lookup(open.reader, "mail.a.com", &rules, &error), 0);
+	assert_int_equal(domain_lookup(open.reader, "c.com", &rules, &error), 0);
+	directory_end(open.reader);
+	support_close(&open);
+}
+
+static void the_rules_are_the_same_wherever_they_are_read(void **state)
+{
+	struct accounts accounts = {.count = 1000};
+
+	(void)state;
+	expect_story_rules();
+	WRITE(0, import(writer, &accounts, false, &error));
+	expect_story_rules();
+	assert_int_equal(statistics().names, 1000);
+}
+
+static void a_first_import_fills_its_pages_between_the_rules(void **state)
+{
+	struct accounts accounts = {.count = 100000};
+	MDB_stat names;
+
+	(void)state;
+	WRITE(0, import(writer, &accounts, false, &error));
+	assert_int_equal(expect_rules(), 3);
+	struct support_open open = support_open(folder, DIRECTORY_NAMES);
+	MDB_env *env = store_env(directory_store(open.directory, "directory"));
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	assert_int_equal(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "names", 0, &dbi), 0);
+	assert_int_equal(mdb_stat(txn, dbi, &names), 0);
+	mdb_txn_abort(txn);
+	support_close(&open);
+	/* a node takes 32 bytes: half-full pages would be twice as many */
+	assert_in_range(names.ms_leaf_pages, 700, 900);
+}
+
+static void a_dry_run_needs_no_directory(void **state)
+{
+	char *path = support_path(folder, "homing.json");
+	const char *const paths[] = {path};
+	struct config *config = NULL;
+	struct error error = {0};
+	struct changes changes = {.text = ""};
+
+	(void)state;
+	support_write_file(path, STORY, strlen(STORY));
+	assert_int_equal(config_load(paths, 1, &config, NULL, NULL, &error), 0);
+	assert_int_equal(directory_apply(NULL, config, true, note_change, &changes, &error), 0);
+	assert_non_null(strstr(changes.text, "add main_domain: - -> \"a.com\""));
+	assert_non_null(strstr(changes.text, "add domains.\"b.com\": - -> {\"subaddress_delimiter\""));
+	assert_int_equal(directory_apply(NULL, config, false, NULL, NULL, &error), -1);
+	config_free(&config);
+	free(path);
+}
+
 /* Accidents and company */
 
 static void a_killed_writer_leaves_the_old_data_and_no_lock(void **state)
@@ -1273,6 +1523,7 @@ int main(void)
 		TEST(a_renamed_account_takes_everything_along),
 		TEST(passwords_belong_to_accounts_alone),
 		TEST(a_password_left_by_an_accident_is_nobodys),
+		TEST(a_command_killed_at_any_commit_keeps_passwords_with_their_accounts),
 		TEST(an_import_takes_any_order_and_adds_to_what_is_there),
 		TEST(an_import_is_all_or_nothing),
 		TEST(a_replaced_account_has_what_the_import_says_and_no_more),
@@ -1283,6 +1534,10 @@ int main(void)
 		TEST(a_name_may_move_from_one_domain_to_another),
 		TEST(a_configuration_that_is_not_sound_is_refused),
 		TEST(differences_are_told_once_however_often_the_map_grows),
+		TEST(the_rules_in_front_of_names_follow_the_domains),
+		TEST(the_rules_are_the_same_wherever_they_are_read),
+		TEST(a_first_import_fills_its_pages_between_the_rules),
+		TEST_EMPTY(a_dry_run_needs_no_directory),
 		TEST(a_killed_writer_leaves_the_old_data_and_no_lock),
 		TEST(writers_of_several_processes_take_turns),
 		TEST(readers_and_their_children_follow_a_growing_writer),

@@ -2,6 +2,7 @@
  * threads, killed writers. Writers are always in a child: a process must not open a file twice. */
 #include "store.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -27,6 +28,15 @@ static const char *const other_tables[] = {"meta", "letters", NULL};
 static const struct store_kind kind = {.name = "directory", .tables = tables, .mode = 0640};
 static const struct store_kind other_kind = {
 	.name = "credentials", .tables = other_tables, .mode = 0640};
+
+/* In front of libc's: how often a snapshot costs a system call. */
+static unsigned fstat_calls;
+
+int fstat(int fd, struct stat *status)
+{
+	fstat_calls++;
+	return fstatat(fd, "", status, AT_EMPTY_PATH);
+}
 
 /* A folder with a file in it. */
 struct place {
@@ -324,12 +334,12 @@ static void a_file_cut_while_it_is_open_is_a_failure_and_not_the_end(void **stat
 	for (off_t cut = 20000; cut >= 0; cut -= 4000) {
 		assert_int_equal(truncate(place->file, cut), 0);
 		error_clear(&error);
+		assert_int_equal(store_check(store, &error), -1);
+		assert_int_equal(error.code, ERROR_CORRUPT);
+		error_clear(&error);
 		assert_int_equal(number_now(reader, &error), -2);
 		assert_int_equal(error.code, ERROR_CORRUPT);
 	}
-	assert_int_equal(store_check(store, &error), -1);
-	error_clear(&error);
-	assert_int_equal(number_now(reader, &error), -2);
 	support_write_file(place->file, bytes, length);
 	error_clear(&error);
 	assert_int_equal(store_check(store, &error), 0);
@@ -337,6 +347,45 @@ static void a_file_cut_while_it_is_open_is_a_failure_and_not_the_end(void **stat
 	store_reader_destroy(&reader);
 	store_close(&store);
 	free(bytes);
+}
+
+static void a_file_that_is_shorter_than_a_commit_says_is_a_failure(void **state)
+{
+	struct place *place = *state;
+	struct error error = {0};
+
+	write_numbers(place->file, 7, 7, 2000, 64);
+	struct store *store = open_store(place->file);
+	struct store_reader *reader = create_reader(store);
+	expect_number(reader, 7);
+	write_numbers(place->file, 8, 8, 2000, 64);
+	assert_int_equal(truncate(place->file, 20000), 0);
+	assert_int_equal(number_now(reader, &error), -2); /* nobody asked store_check */
+	assert_int_equal(error.code, ERROR_CORRUPT);
+	assert_non_null(strstr(error.text, "truncated"));
+	store_reader_destroy(&reader);
+	store_close(&store);
+}
+
+static void a_snapshot_costs_no_system_call_unless_something_was_committed(void **state)
+{
+	struct place *place = *state;
+
+	write_numbers(place->file, 1, 1, KEYS, 4);
+	struct store *store = open_store(place->file);
+	struct store_reader *reader = create_reader(store);
+	for (uint32_t number = 1; number < 4; number++) {
+		expect_number(reader, number);
+		unsigned before = fstat_calls;
+		for (int n = 0; n < 100; n++)
+			expect_number(reader, number);
+		assert_int_equal(fstat_calls, before);
+		write_numbers(place->file, number + 1, number + 1, KEYS, 4); /* in a child */
+		expect_number(reader, number + 1);
+		assert_int_equal(fstat_calls, before + 1);
+	}
+	store_reader_destroy(&reader);
+	store_close(&store);
 }
 
 static int put_format(MDB_txn *txn, const MDB_dbi *dbi, void *context, struct error *error)
@@ -372,9 +421,9 @@ static void another_format_is_refused(void **state)
 		size_t length;
 		enum error_code code;
 	} rows[] = {
-		{"\2\0\0\0", 4, ERROR_FORMAT}, {"\377\377\377\377", 4, ERROR_FORMAT},
-		{"\0\0\0\0", 4, ERROR_CORRUPT}, {"\1", 1, ERROR_CORRUPT}, {"", 0, ERROR_CORRUPT},
-		{"\1\0\0\0\0", 5, ERROR_CORRUPT}, {NULL, 0, ERROR_CORRUPT},
+		{"\1\0\0\0", 4, ERROR_FORMAT}, {"\3\0\0\0", 4, ERROR_FORMAT}, {"\377\377\377\377", 4, ERROR_FORMAT},
+		{"\0\0\0\0", 4, ERROR_CORRUPT}, {"\2", 1, ERROR_CORRUPT}, {"", 0, ERROR_CORRUPT},
+		{"\2\0\0\0\0", 5, ERROR_CORRUPT}, {NULL, 0, ERROR_CORRUPT},
 	};
 	struct place *place = *state;
 
@@ -596,6 +645,55 @@ static void a_child_that_ends_leaves_the_parents_snapshot_alone(void **state)
 	store_close(&store);
 }
 
+/* What a child may do with a snapshot that its parent has open. */
+static void end_inherited(struct store *store, struct store_reader *reader,
+			  struct store_reader *other, int how)
+{
+	struct error error = {0};
+
+	if (how == 1 && number_now(other, &error) < 0) /* opens the file for this process */
+		support_die("%s", error.text);
+	if (how == 2)
+		store_reader_destroy(&reader);
+	else
+		store_end(reader);
+	/* and goes on as if nothing had been */
+	if (number_now(other, &error) < 0 || store_check(store, &error) < 0 ||
+	    (how < 2 && number_now(reader, &error) < 0))
+		support_die("%s", error.text);
+	store_reader_destroy(&reader);
+	store_reader_destroy(&other);
+	store_close(&store);
+	_exit(0);
+}
+
+static void a_snapshot_that_a_child_ends_stays_the_parents(void **state)
+{
+	struct place *place = *state;
+	struct error error = {0};
+
+	write_numbers(place->file, 1, 1, KEYS, 200);
+	struct store *store = open_store(place->file);
+	struct store_reader *reader = create_reader(store), *other = create_reader(store);
+	for (int how = 0; how < 3; how++) {
+		assert_int_equal(store_begin(reader, &error), 0);
+		long number = number_in(reader, 0, &error);
+		pid_t child = fork();
+		if (child == 0)
+			end_inherited(store, reader, other, how);
+		expect_success(child);
+		for (uint32_t n = 1; n <= 10; n++)
+			write_numbers(place->file, (uint32_t)number + n, (uint32_t)number + n, KEYS, 200);
+		for (uint32_t n = 0; n < KEYS; n++)
+			assert_int_equal(number_in(reader, n, &error), number);
+		store_end(reader);
+		expect_number(reader, number + 10);
+	}
+	store_reader_destroy(&reader);
+	store_reader_destroy(&other);
+	store_close(&store);
+}
+
 struct watcher {
 	pthread_t thread;
 	struct store *store;
@@ -698,6 +796,8 @@ int main(void)
 		test(what_is_no_lmdb_file_is_refused),
 		test(a_truncated_file_is_refused_at_any_length),
 		test(a_file_cut_while_it_is_open_is_a_failure_and_not_the_end),
+		test(a_file_that_is_shorter_than_a_commit_says_is_a_failure),
+		test(a_snapshot_costs_no_system_call_unless_something_was_committed),
 		test(another_format_is_refused),
 		test(a_file_of_another_kind_is_refused),
 		test(a_replaced_file_is_opened_at_the_next_check),
@@ -706,6 +806,7 @@ int main(void)
 		test(a_killed_writer_leaves_the_old_data),
 		test(a_reader_works_in_a_child_and_in_its_parent),
 		test(a_child_that_ends_leaves_the_parents_snapshot_alone),
+		test(a_snapshot_that_a_child_ends_stays_the_parents),
 		test(threads_see_whole_snapshots_while_a_writer_writes),
 		test(opening_costs_the_same_for_any_size),
 	};
