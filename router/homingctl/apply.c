@@ -1,12 +1,15 @@
 /* check, apply, export: homing.json to the directory and back. */
 #include "command.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include "config.h"
+#include "directory-format.h"
 #include "directory-write.h"
 #include "live.h"
 #include "output.h"
@@ -198,6 +201,19 @@ static void report_finish(struct apply_report *report)
 	json_decref(report->changes);
 }
 
+/* A dry run must not make the directory to find out that all of it would be new. */
+static bool is_new(const struct call *call)
+{
+	struct stat status;
+	char *path;
+
+	if (asprintf(&path, "%s/%s", call->directory, DIRECTORY_FILE) < 0)
+		return false;
+	bool missing = stat(path, &status) < 0 && errno == ENOENT;
+	free(path);
+	return missing;
+}
+
 static int apply_config(const struct call *call, const struct config *config)
 {
 	struct directory_writer *writer = NULL;
@@ -208,7 +224,8 @@ static int apply_config(const struct call *call, const struct config *config)
 	};
 	int code = EX_OK;
 
-	if (directory_writer_open(call->directory, true, &writer, &error) < 0)
+	if (!(report.dry_run && is_new(call)) &&
+	    directory_writer_open(call->directory, !report.dry_run, &writer, &error) < 0)
 		code = fail(&error, EX_NOINPUT);
 	else if (directory_apply(writer, config, report.dry_run, report_change, &report, &error) < 0)
 		code = fail(&error, EX_NOINPUT);

@@ -143,6 +143,32 @@ static json_t *describe_file(const struct call *call, const char *name, const ch
 	return file;
 }
 
+/* Passwords, and those that no account has. They are left out where we may not read them, which the
+ * file's own entry tells. */
+static void count_passwords(const struct call *call, json_t *counts)
+{
+	struct directory *directory = NULL;
+	struct directory_reader *reader = NULL;
+	struct directory_statistics statistics;
+	struct error ignored = {0};
+	uint64_t orphans;
+
+	if (directory_open(call->directory, DIRECTORY_CREDENTIALS, &directory, &ignored) == 0 &&
+	    directory_reader_create(directory, &reader, &ignored) == 0 &&
+	    directory_begin(reader, &ignored) == 0) {
+		if (directory_statistics(reader, &statistics, &ignored) == 0 &&
+		    directory_count_orphans(reader, &orphans, &ignored) == 0) {
+			json_object_set_new(counts, "passwords",
+					    json_integer((json_int_t)statistics.credentials));
+			json_object_set_new(counts, "passwords_without_account",
+					    json_integer((json_int_t)orphans));
+		}
+		directory_end(reader);
+	}
+	directory_reader_destroy(&reader);
+	directory_close(&directory);
+}
+
 static json_t *describe_counts(const struct call *call)
 {
 	struct directory_statistics counts;
@@ -159,6 +185,8 @@ static json_t *describe_counts(const struct call *call)
 				   (json_int_t)counts.domains, "records", (json_int_t)counts.records,
 				   "names", (json_int_t)counts.names);
 	session_close(&session);
+	if (object)
+		count_passwords(call, object);
 	return object;
 }
 
@@ -209,6 +237,11 @@ static void print_counts(const json_t *counts)
 	print("main domain %s; %lld domains, %lld router records, %lld names\n",
 	      domain ? domain : "(none yet)", number(counts, "domains"), number(counts, "records"),
 	      number(counts, "names"));
+	if (json_object_get(counts, "passwords"))
+		print("%lld passwords\n", number(counts, "passwords"));
+	if (number(counts, "passwords_without_account") > 0)
+		print("%lld passwords belong to no account: homingctl verify names them\n",
+		      number(counts, "passwords_without_account"));
 }
 
 static bool is_missing(const struct call *call, const char *name)

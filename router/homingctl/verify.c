@@ -262,6 +262,25 @@ static int verify_credential(struct verify *verify, const MDB_val *key, const MD
 	return 0;
 }
 
+/* Routing may read a domain's rules from either of two places. */
+static int verify_rules(struct verify *verify, const MDB_val *key, const MDB_val *value)
+{
+	char domain[DOMAIN_SIZE], rules_key[NAME_KEY_SIZE];
+	MDB_val rules;
+
+	snprintf(domain, sizeof domain, "%.*s", (int)key->mv_size, (const char *)key->mv_data);
+	int found = store_get(directory_store_reader(verify->reader), TABLE_NAMES, rules_key,
+			      name_domain_key(domain, rules_key), &rules, &verify->error);
+	if (found < 0)
+		return -1;
+	const char *bytes = rules.mv_data;
+	if (found == 0 || rules.mv_size < 1 || rules.mv_size - 1 > value->mv_size ||
+	    bytes[0] != NAME_DOMAIN || memcmp(bytes + 1, value->mv_data, rules.mv_size - 1) != 0)
+		report(verify, domain, "the domain's rules in front of its names are not those of the "
+				       "domain: apply homing.json to a new place, and import the accounts");
+	return 0;
+}
+
 /* The passwords have a file of their own, which not everybody may read. */
 static int verify_credentials(struct verify *verify, const struct call *call, bool *skipped_r)
 {
@@ -294,6 +313,11 @@ static int verify_all(struct verify *verify, const struct call *call, bool *skip
 		return -1;
 	progress_phase(&verify->progress, "verifying", counts.names);
 	if (directory_each_entry(verify->reader, NULL, 0, verify_entry, verify, &verify->error) != 0)
+		return -1;
+	if (verify->names != counts.names)
+		report(verify, "names", "the rules of domains that are no more stand in front of names: "
+					"apply homing.json to a new place, and import the accounts");
+	if (each_pair(verify, directory_store_reader(verify->reader), TABLE_DOMAINS, verify_rules) < 0)
 		return -1;
 	if (each_pair(verify, directory_store_reader(verify->reader), TABLE_REFERENCES,
 		      verify_reference) < 0)

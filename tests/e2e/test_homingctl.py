@@ -266,6 +266,20 @@ def test_dry_run_says_what_would_change_and_changes_nothing(ctl, config):
     assert {"add", "remove"} <= {change["what"] for change in report["changes"]}
 
 
+def test_dry_run_leaves_nothing_behind_in_a_new_place(empty, config, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    text = empty("apply", config, "--dry-run")
+    assert 'add    domains."client1.com"' in text and "add    router[3]" in text
+    assert sorted(tmp_path.iterdir()) == before
+    report = empty.json("apply", config, "-n")
+    assert sorted(tmp_path.iterdir()) == before
+    empty.directory.mkdir()
+    assert empty("apply", config, "--dry-run") == text
+    assert list(empty.directory.iterdir()) == []
+    counts = empty.json("apply", config)
+    assert counts["added"] == report["added"] == len(report["changes"])
+
+
 def test_apply_counts_changes_and_warns_of_names_left_behind(ctl, config):
     assert ctl("apply", config) == "nothing changed\n"
     story = json.loads(config.read_text())
@@ -795,15 +809,32 @@ def test_status(ctl):
         "directory.mdb", "credentials.mdb",
     ]  # fmt: skip
     file = status["files"][0]
-    assert file["format"] == 1 and file["sequence"] > 0 and file["transaction"] > 0
+    assert file["format"] == 2 and file["sequence"] > 0 and file["transaction"] > 0
     assert file["size"] >= file["used"] > 0 and file["map"] >= file["size"]
     assert status["holds"] == {
-        "main_domain": "company.com", "domains": 4, "records": 4, "names": 3,
+        "main_domain": "company.com", "domains": 4, "records": 4, "names": 3, "passwords": 0,
+        "passwords_without_account": 0,
     }  # fmt: skip
     sequence = file["sequence"]
     ctl("account", "add", "another")
     assert ctl.json("status")["files"][0]["sequence"] == sequence + 1
     assert "main domain company.com" in ctl("status")
+
+
+def test_passwords_without_an_account_are_told_and_open_nothing(ctl):
+    ctl("account", "add", "gone", "--password-stdin", input="secret")
+    credentials = ctl.directory / "credentials.mdb"
+    before = credentials.read_bytes()
+    ctl("account", "delete", "gone")
+    credentials.write_bytes(before)  # as after a kill between the two commits
+    ctl("password", "verify", "gone", "--stdin", input="secret", code=NO_USER)
+    holds = ctl.json("status")["holds"]
+    assert (holds["passwords"], holds["passwords_without_account"]) == (1, 1)
+    assert "1 passwords belong to no account: homingctl verify names them" in ctl("status")
+    assert "gone@company.com: an orphan password" in ctl("verify", code=DATA)
+    ctl("account", "add", "gone")
+    assert ctl.json("status")["holds"]["passwords"] == 0
+    assert ctl.json("account", "show", "gone")["password"] is False
 
 
 def test_status_names_readers(ctl):
@@ -832,7 +863,20 @@ def test_status_makes_a_missing_lock_file_again(ctl):
 def test_a_missing_directory_is_66(empty, args):
     done = empty.run(*args, code=NO_INPUT)
     assert str(empty.directory) in done.err
+    assert "`homingctl apply FILE` makes a directory" in done.err
     assert not empty.directory.exists()
+
+
+def test_a_missing_or_wrong_directory_says_what_to_do(empty, config, tmp_path):
+    done = empty.run("route", "--login", "info", code=TRY_AGAIN)
+    assert "`homingctl apply FILE` makes" in done.err and "--directory" in done.err
+    file = Ctl(config)  # a file in the place of the folder
+    for args in (["route", "--login", "info"], ["apply", config], ["status"], ["verify"]):
+        done = file.run(*args, code=TRY_AGAIN if args[0] == "route" else IO_ERROR)
+        assert "choose another --directory" in done.err, args
+    deep = Ctl(tmp_path / "missing" / "homing")
+    done = deep.run("apply", config, code=None)
+    assert done.returncode != 0 and "the folder above it is missing" in done.err
 
 
 def damage(path, how):
