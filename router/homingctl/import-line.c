@@ -263,8 +263,6 @@ static void check_account(struct import_line *line, struct report *report)
 		return;
 	if (account->text)
 		why = address_parse(account->text, account->length, line->local, line->domain);
-	if (!why)
-		why = local_refusal(line->local, strlen(line->local));
 	if (why)
 		complain_about(report, "account", why);
 	line->account.local = line->local;

@@ -10,7 +10,7 @@
 
 enum {
 	BUFFER_SIZE = 4 * LINE_MAX_BYTES,
-	NEAR_READ = 4096, /* what one line out of order is likely to need */
+	NEAR_READ = 1024, /* what one line out of order is likely to need */
 };
 
 int lines_init(struct lines *lines, int fd)
