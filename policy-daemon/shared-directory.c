@@ -66,3 +66,53 @@ void shared_directory_destroy(struct shared_directory **shared_p)
 	free(shared);
 	*shared_p = NULL;
 }
+
+/* Opens what is not open yet, and looks at the files. */
+static int look(struct directory_view *view)
+{
+	error_clear(&view->error);
+	if (!view->directory)
+		view->directory = shared_directory_get(view->shared, &view->error);
+	if (!view->directory)
+		return -1;
+	if (!view->reader &&
+	    directory_reader_create(view->directory, &view->reader, &view->error) < 0)
+		return -1;
+	return directory_check(view->directory, &view->error);
+}
+
+/* A broken directory costs a dozen system calls a look; so often is often enough then. */
+enum { AFTER_FAILURE_MS = 100 };
+
+static bool is_due(const struct directory_view *view, uint64_t now_ms)
+{
+	uint64_t passed = now_ms - view->looked_ms;
+
+	return !view->looked || (view->failed ? passed >= AFTER_FAILURE_MS : passed > 0);
+}
+
+struct directory_reader *directory_view_begin(struct directory_view *view, uint64_t now_ms,
+					      struct error *error)
+{
+	if (is_due(view, now_ms)) {
+		view->looked = true;
+		view->looked_ms = now_ms;
+		view->failed = look(view) < 0;
+	}
+	if (view->failed) {
+		error_set(error, view->error.code, "%s", view->error.text);
+		return NULL;
+	}
+	return directory_begin(view->reader, error) == 0 ? view->reader : NULL;
+}
+
+void directory_view_end(struct directory_view *view)
+{
+	directory_end(view->reader);
+}
+
+void directory_view_finish(struct directory_view *view)
+{
+	directory_reader_destroy(&view->reader);
+	view->directory = NULL;
+}

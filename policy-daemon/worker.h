@@ -29,8 +29,7 @@ enum { WORKER_REQUEST_SECONDS = 30, WORKER_IDLE_SECONDS = 3600 }; /* unless told
 
 struct worker;
 
-/* Starts the thread. SIGPIPE must be ignored, and the signals that the main thread waits for be
- * blocked, before. -1: *error_r (free() it). */
+/* Starts the thread; SIGPIPE must be ignored before. -1: *error_r (free() it), NULL out of memory. */
 int worker_start(const struct worker_settings *settings, struct worker **worker_r, char **error_r);
 
 /* Hands a connected socket (of SERVICE_POLICY or SERVICE_MAP) over; from any thread; the worker

@@ -1,0 +1,296 @@
+/* One request, from bytes to reply. What is decided is in decide.c and maps.c; here it is brought
+ * together with the directory, with Dovecot, the counters and the log. */
+#include "serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "policy.h"
+#include "socketmap.h"
+
+struct serve_waiting {
+	uint64_t began; /* uv_hrtime() */
+	void *context;	/* of the question to userdb */
+	enum service service;
+	union {
+		struct policy_decision policy;
+		struct map_decision map;
+	};
+};
+
+enum { DIRECTORY_LOG_SECONDS = 10 };
+
+static void directory_failed(struct serve *serve, const struct error *error)
+{
+	atomic_fetch_add_explicit(&serve->metrics->directory_failures, 1, memory_order_relaxed);
+	log_seldom("directory", DIRECTORY_LOG_SECONDS, LOG_LEVEL_ERROR,
+		   "the directory cannot be used: %s", error->text);
+}
+
+/* Counts a reply that is ready, and begins the next request's time. */
+static void count(struct serve *serve, enum service service, enum metric_outcome outcome,
+		  uint64_t began)
+{
+	enum metric_protocol protocol = service == SERVICE_POLICY ? METRIC_POLICY : METRIC_MAP;
+	uint64_t now = uv_hrtime();
+
+	metrics_request(serve->metrics, protocol, outcome, now - began);
+	serve->clock = now;
+}
+
+/* True: *existence_r is known. False: `request` waits, in *waiting_r. */
+static bool ask(struct serve *serve, const struct serve_request *request,
+		const struct existence_question *question, enum existence *existence_r,
+		struct serve_waiting **waiting_r)
+{
+	*existence_r = EXISTENCE_UNKNOWN;
+	if (!serve->userdb || userdb_ask(serve->userdb, question, request->answer,
+					 request->context, existence_r))
+		return true;
+	struct serve_waiting *waiting = malloc(sizeof *waiting);
+	if (!waiting) {
+		userdb_cancel(serve->userdb, request->context);
+		*existence_r = EXISTENCE_UNKNOWN;
+		return true;
+	}
+	waiting->began = serve->clock;
+	waiting->context = request->context;
+	waiting->service = request->service;
+	*waiting_r = waiting;
+	return false;
+}
+
+/* For "%.*s". */
+#define SHOWN(value) (int)(value).length, (value).text ? (value).text : ""
+
+/* What names the message in Postfix's own log lines. */
+static struct policy_value message_id(const struct policy_request *request)
+{
+	if (request->queue_id.length > 0)
+		return request->queue_id;
+	if (request->instance.length > 0)
+		return request->instance;
+	return (struct policy_value){.text = "NOQUEUE", .length = 7};
+}
+
+static void log_policy(enum log_level level, const struct policy_request *request,
+		       const struct policy_decision *decision, const char *what)
+{
+	struct policy_value id = message_id(request);
+
+	log_line(level, "%.*s: policy: %s: %.*s from %.*s[%.*s]: %s; from=<%.*s> to=<%.*s> "
+		 "proto=%.*s helo=<%.*s> reason=%s", SHOWN(id), what, SHOWN(request->protocol_state),
+		 SHOWN(request->client_name), SHOWN(request->client_address), decision->action,
+		 SHOWN(request->sender), SHOWN(request->recipient), SHOWN(request->protocol_name),
+		 SHOWN(request->helo_name), decision->reason ? decision->reason : "none");
+}
+
+static size_t reply_policy(struct serve *serve, const struct policy_request *request,
+			   const struct policy_decision *decision, uint64_t began, char *out)
+{
+	const char *action = decision->action;
+	enum metric_outcome outcome = strcmp(action, "OK") == 0 ? METRIC_PERMIT : METRIC_DUNNO;
+
+	if (decision->refuses) {
+		bool defers = action[0] == '4';
+		if (serve->dry_run) {
+			log_policy(LOG_LEVEL_INFO, request, decision,
+				   defers ? "would defer" : "would reject");
+			action = "DUNNO";
+		} else {
+			outcome = defers ? METRIC_DEFER : METRIC_REJECT;
+			log_policy(LOG_LEVEL_INFO, request, decision, defers ? "defer" : "reject");
+		}
+	} else if (log_is_verbose()) {
+		log_policy(LOG_LEVEL_DEBUG, request, decision,
+			   outcome == METRIC_PERMIT ? "permit" : "dunno");
+	}
+	size_t length = policy_format(action, out, SERVE_REPLY_SIZE);
+	count(serve, SERVICE_POLICY, outcome, began);
+	return length;
+}
+
+static void decide_policy(struct serve *serve, const struct policy_request *request,
+			  struct policy_decision *decision_r)
+{
+	struct error error = {0};
+	struct directory_reader *reader =
+		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
+
+	if (reader) {
+		policy_decide(reader, request, serve->trusted, decision_r, &error);
+		directory_view_end(&serve->view);
+	} else {
+		policy_decide_failed(decision_r);
+	}
+	if (error.code != ERROR_NONE)
+		directory_failed(serve, &error);
+}
+
+static ssize_t serve_policy(struct serve *serve, const struct serve_request *request, char *out,
+			    struct serve_waiting **waiting_r, const char **why_r)
+{
+	struct policy_request parsed;
+	struct policy_decision decision;
+
+	if (!policy_parse(request->data, request->length, &parsed, why_r))
+		return -1;
+	decide_policy(serve, &parsed, &decision);
+	if (decision.must_ask) {
+		enum existence existence;
+		if (!ask(serve, request, &decision.question, &existence, waiting_r)) {
+			(*waiting_r)->policy = decision;
+			return 0;
+		}
+		policy_decide_existence(&decision, existence);
+	}
+	return (ssize_t)reply_policy(serve, &parsed, &decision, serve->clock, out);
+}
+
+static enum metric_outcome map_outcome(enum socketmap_status status)
+{
+	switch (status) {
+	case SOCKETMAP_OK:
+		return METRIC_OK;
+	case SOCKETMAP_NOTFOUND:
+		return METRIC_NOTFOUND;
+	case SOCKETMAP_TEMP:
+	case SOCKETMAP_TIMEOUT:
+		return METRIC_TEMP;
+	case SOCKETMAP_PERM:
+		break;
+	}
+	return METRIC_PERM;
+}
+
+static void log_map(const struct socketmap_request *request, const struct map_decision *decision)
+{
+	log_line(LOG_LEVEL_DEBUG, "map: %.*s: %s: key=<%.*s> value=<%.*s>",
+		 (int)request->name_length, request->name, socketmap_status_name(decision->status),
+		 (int)request->key_length, request->key, (int)decision->value_length,
+		 decision->value ? decision->value : "");
+}
+
+static size_t reply_map(struct serve *serve, const struct socketmap_request *request,
+			struct map_decision *decision, uint64_t began, char *out)
+{
+	const char *value = decision->value ? decision->value : "";
+	size_t length = socketmap_format(decision->status, value, decision->value_length, out,
+					 SERVE_REPLY_SIZE);
+
+	if (log_is_verbose())
+		log_map(request, decision);
+	count(serve, SERVICE_MAP, map_outcome(decision->status), began);
+	map_decision_finish(decision);
+	return length;
+}
+
+/* Without an answer of the directory. `value` is a constant. */
+static size_t reply_no_map(struct serve *serve, enum socketmap_status status, const char *value,
+			   char *out)
+{
+	size_t length = socketmap_format(status, value, strlen(value), out, SERVE_REPLY_SIZE);
+
+	count(serve, SERVICE_MAP, map_outcome(status), serve->clock);
+	return length;
+}
+
+/* False: the directory cannot be used. */
+static bool decide_map(struct serve *serve, enum map map, const struct socketmap_request *request,
+		       struct map_decision *decision_r)
+{
+	struct error error = {0};
+	struct directory_reader *reader =
+		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
+
+	if (reader) {
+		map_decide(reader, map, request->key, request->key_length, decision_r, &error);
+		directory_view_end(&serve->view);
+	}
+	if (error.code != ERROR_NONE)
+		directory_failed(serve, &error);
+	return reader != NULL;
+}
+
+static ssize_t serve_map(struct serve *serve, const struct serve_request *request, char *out,
+			 struct serve_waiting **waiting_r, const char **why_r)
+{
+	struct socketmap_request parsed;
+	struct map_decision decision = {0};
+
+	if (!socketmap_parse(request->data, request->length, &parsed)) {
+		*why_r = "a request without a blank between the map's name and the key";
+		return -1;
+	}
+	enum map map = map_parse(parsed.name, parsed.name_length);
+	if (map == MAP_NONE) {
+		log_seldom("map-name", DIRECTORY_LOG_SECONDS, LOG_LEVEL_WARNING,
+			   "map: there is no map \"%.*s\": see homing-postfix(7) for their names",
+			   (int)parsed.name_length, parsed.name);
+		return (ssize_t)reply_no_map(serve, SOCKETMAP_PERM, "no such map", out);
+	}
+	if (!decide_map(serve, map, &parsed, &decision))
+		return (ssize_t)reply_no_map(serve, SOCKETMAP_TEMP,
+					     "the directory cannot be used now", out);
+	if (decision.must_ask) {
+		enum existence existence;
+		if (!ask(serve, request, &decision.question, &existence, waiting_r)) {
+			(*waiting_r)->map = decision;
+			return 0;
+		}
+		map_decide_existence(&decision, existence);
+	}
+	return (ssize_t)reply_map(serve, &parsed, &decision, serve->clock, out);
+}
+
+ssize_t serve_answer(struct serve *serve, const struct serve_request *request, char *out,
+		     struct serve_waiting **waiting_r, const char **why_r)
+{
+	ssize_t length = request->service == SERVICE_POLICY
+				 ? serve_policy(serve, request, out, waiting_r, why_r)
+				 : serve_map(serve, request, out, waiting_r, why_r);
+
+	if (length < 0)
+		count(serve, request->service, METRIC_MALFORMED, serve->clock);
+	return length;
+}
+
+size_t serve_existence(struct serve *serve, const struct serve_request *request,
+		       struct serve_waiting **waiting_p, enum existence existence, char *out)
+{
+	struct serve_waiting *waiting = *waiting_p;
+	size_t length;
+
+	if (request->service == SERVICE_POLICY) {
+		struct policy_request parsed = {0};
+		const char *why;
+		if (!policy_parse(request->data, request->length, &parsed, &why))
+			parsed = (struct policy_request){0}; /* it was parsed before */
+		policy_decide_existence(&waiting->policy, existence);
+		length = reply_policy(serve, &parsed, &waiting->policy, waiting->began, out);
+	} else {
+		struct socketmap_request parsed = {.name = "", .key = ""};
+		if (!socketmap_parse(request->data, request->length, &parsed))
+			parsed = (struct socketmap_request){.name = "", .key = ""};
+		map_decide_existence(&waiting->map, existence);
+		length = reply_map(serve, &parsed, &waiting->map, waiting->began, out);
+	}
+	free(waiting);
+	*waiting_p = NULL;
+	return length;
+}
+
+void serve_cancel(struct serve *serve, struct serve_waiting **waiting_p)
+{
+	struct serve_waiting *waiting = *waiting_p;
+
+	if (!waiting)
+		return;
+	if (serve->userdb)
+		userdb_cancel(serve->userdb, waiting->context);
+	if (waiting->service == SERVICE_MAP)
+		map_decision_finish(&waiting->map);
+	free(waiting);
+	*waiting_p = NULL;
+}
