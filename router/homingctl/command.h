@@ -32,6 +32,10 @@ enum option_id {
 	OPTION_REPLACE,
 	OPTION_FORCE,
 	OPTION_DOVECOT_VERSION,
+	OPTION_POSTFIX_VERSION,
+	OPTION_SOCKET_DIR,
+	OPTION_COMMANDS,
+	OPTION_MASTER,
 	OPTION_COUNT,
 };
 #define OPTION(id) (1ull << (id))
@@ -79,6 +83,7 @@ extern const struct command check_command, apply_command, export_command, route_
 	password_verify_command, password_delete_command, alias_add_command, alias_list_command,
 	alias_delete_command, forwarder_add_command, forwarder_list_command,
 	forwarder_delete_command, group_add_command, group_remove_command, group_list_command,
-	group_delete_command, verify_command, config_dovecot_command, status_command;
+	group_delete_command, verify_command, config_dovecot_command, config_postfix_command,
+	status_command;
 
 #endif

@@ -34,6 +34,7 @@ static const struct command *const commands[] = {
 	&group_delete_command,
 	&verify_command,
 	&config_dovecot_command,
+	&config_postfix_command,
 	&status_command,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -38,6 +38,10 @@ static const struct {
 	[OPTION_REPLACE] = {"--replace", 0, false},
 	[OPTION_FORCE] = {"--force", 0, false},
 	[OPTION_DOVECOT_VERSION] = {"--dovecot-version", 0, true},
+	[OPTION_POSTFIX_VERSION] = {"--postfix-version", 0, true},
+	[OPTION_SOCKET_DIR] = {"--socket-dir", 0, true},
+	[OPTION_COMMANDS] = {"--commands", 0, false},
+	[OPTION_MASTER] = {"--master", 0, false},
 };
 
 const char *option_name(enum option_id id)
