@@ -6,6 +6,9 @@
 #else
 #include <auth-worker-server.h>
 #endif
+#ifndef DOVECOT_POST_FIELDS
+#include <passdb-template.h>
+#endif
 #include <password-scheme.h>
 #include <strescape.h>
 
@@ -33,6 +36,11 @@ bool compat_set_passdb_fields(struct auth_request *request)
 	       auth_request_set_passdb_fields(request, NULL) == 0;
 }
 
+static void set_override_fields(struct auth_request *request)
+{
+	(void)compat_set_passdb_fields(request);
+}
+
 bool compat_set_userdb_fields(struct auth_request *request)
 {
 	return !has_fields(&request->userdb->unexpanded_post_set->fields) ||
@@ -44,11 +52,34 @@ bool compat_set_passdb_fields(struct auth_request *request ATTR_UNUSED)
 	return TRUE;
 }
 
+/* Dovecot does it itself, but not where we end a request. */
+static void set_override_fields(struct auth_request *request)
+{
+	const char *error;
+
+	if (passdb_template_export(request->passdb->override_fields_tmpl, request, &error) < 0)
+		e_error(authdb_event(request), "Failed to expand override_fields: %s", error);
+}
+
 bool compat_set_userdb_fields(struct auth_request *request ATTR_UNUSED)
 {
 	return TRUE;
 }
 #endif
+
+void compat_keep_fields_of_refusal(struct auth_request *request)
+{
+	set_override_fields(request);
+	auth_fields_remove(request->fields.extra_fields, "nopassword");
+	auth_fields_remove(request->fields.extra_fields, "noauthenticate");
+}
+
+void compat_drop_fields_of_refusal(struct auth_request *request)
+{
+	auth_fields_rollback(request->fields.extra_fields);
+	if (request->fields.userdb_reply != NULL)
+		auth_fields_rollback(request->fields.userdb_reply);
+}
 
 enum passdb_result compat_verify_password(struct auth_request *request, const char *password,
 					  const char *credential, bool log)

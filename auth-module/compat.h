@@ -40,6 +40,13 @@ const char *compat_protocol(const struct auth_request *request);
 bool compat_set_passdb_fields(struct auth_request *request);
 bool compat_set_userdb_fields(struct auth_request *request);
 
+/* The administrator's fields in a refusal of ours: those of a block that hands names on, as they
+ * stay in the refusal of a wrong password by the passdb behind it; none of a block that verifies
+ * passwords, as none stay of one that found a wrong password. Else the fields, or the time where
+ * `nodelay` is one, would tell a stranger which accounts exist. */
+void compat_keep_fields_of_refusal(struct auth_request *request);
+void compat_drop_fields_of_refusal(struct auth_request *request);
+
 /* Verifies a password against `{SCHEME}hash`. A wrong one is logged if `log` says so. */
 enum passdb_result compat_verify_password(struct auth_request *request, const char *password,
 					  const char *credential, bool log);

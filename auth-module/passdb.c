@@ -84,6 +84,7 @@ static bool route_name(struct homing_passdb *passdb, struct auth_request *reques
 		return FALSE;
 	case ROUTED_REFUSED:
 		log_refusal(request, reason);
+		compat_keep_fields_of_refusal(request);
 		*result_r = PASSDB_RESULT_USER_UNKNOWN;
 		return FALSE;
 	case ROUTED_FAILED:
@@ -250,6 +251,7 @@ static void accounts_verify_plain(struct homing_passdb *passdb, struct auth_requ
 		return;
 	case ROUTED_REFUSED:
 		log_refusal(request, reason);
+		compat_drop_fields_of_refusal(request);
 		refuse_verify_plain(request);
 		return;
 	case ROUTED_FAILED:
@@ -276,6 +278,7 @@ static void accounts_lookup_credentials(struct homing_passdb *passdb, struct aut
 	}
 	if (routed == ROUTED_REFUSED) {
 		log_refusal(request, reason);
+		compat_drop_fields_of_refusal(request);
 		compat_end_lookup_credentials(request, PASSDB_RESULT_USER_UNKNOWN);
 		return;
 	}
