@@ -10,7 +10,8 @@ import sqlite3
 import pytest
 
 import dovecot
-from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, OTHER_IP, Homing, passwords_file, story
+from homing import (ACCOUNTS, CLIENT1_IP, COMPANY_IP, OTHER_IP, Homing, passwords_file, story,
+                    tell_story)
 
 ROWS = [
     ("info", COMPANY_IP, None, "info@company.com"),
@@ -86,3 +87,30 @@ def test_cache_never_answers_for_another_account(kind, backward, trap, place, st
                                  server_name=server_name) == account
     if kind is cached_sql:
         assert "cache hit" in server.log(), "nothing was cached, so nothing was tested"
+
+
+@pytest.mark.parametrize("kind", [own_accounts, routed_accounts])
+def test_nothing_of_ours_is_cached(kind, place, start):
+    """A change of the directory counts at the next login, whatever auth_cache_ttl says."""
+    homing = tell_story(place, passwords=True)
+    passdbs, userdbs = kind(place, homing)
+    server = start(dovecot.Dovecot(place / "server", passdbs, userdbs, settings=CACHE))
+    account, old, home = "info@client1.com", ACCOUNTS["info@client1.com"], str(place / "elsewhere")
+    with server.auth() as client, server.userdb() as users:
+        for _ in range(2):
+            assert client.plain(account, old).ok
+            assert not client.plain(account, "a new one").ok
+            assert not client.plain("late@client1.com", "of late").ok
+            assert users.lookup("late@client1.com") is None
+            assert users.lookup(account)[1]["home"] != home
+        homing.ctl("password", "set", account, "--stdin", text="a new one\n")
+        homing.account("late@client1.com", "of late")
+        assert not client.plain(account, old).ok
+        assert client.plain(account, "a new one").ok
+        assert client.plain("late@client1.com", "of late").ok
+        assert users.lookup("late@client1.com")[0] == "late@client1.com"
+        homing.ctl("account", "delete", "--force", account)
+        homing.ctl("account", "add", account, "--home", home)
+        homing.readable()
+        assert users.lookup(account)[1]["home"] == home
+        assert not client.plain(account, "a new one").ok

@@ -141,3 +141,44 @@ def test_master_user_needs_the_masters_password_and_a_real_account(masters):
                                 ("info@elsewhere.example*admin", "of admin")):
             assert not client.plain(login, password, ip=COMPANY_IP).ok, login
         assert client.plain("info", ACCOUNTS["info@company.com"], ip=COMPANY_IP).ok
+
+
+def as_master(block, **results):
+    block.extra = ["master = yes"]
+    block.results = results
+    return block
+
+
+def test_the_name_of_a_master_user_is_not_ours(story, place, start):
+    """Even where the route block stands among the passdbs of master users."""
+    master = place / "masters"
+    master.write_text("admin:{PLAIN}of admin\ninfo:{PLAIN}of master info\n")
+    master.chmod(0o644)
+    server = start(dovecot.Dovecot(
+        place / "server",
+        [as_master(dovecot.route(story.path)),
+         as_master(dovecot.passwd_file(master), result_success="continue"),
+         dovecot.route(story.path), dovecot.passwd_file(passwords_file(place))],
+        [dovecot.route(story.path), dovecot.static_userdb(story.vmail)],
+        settings={"auth_master_user_separator": "*"}))
+    with server.auth() as client:
+        for name, password in (("admin", "of admin"), ("info", "of master info")):
+            reply = client.plain(f"info%client2.com*{name}", password, ip=COMPANY_IP)
+            assert reply.ok and reply.user == "info@client2.com", reply
+        assert not client.plain("info%client2.com*info", ACCOUNTS["info@company.com"],
+                                ip=COMPANY_IP).ok
+
+
+def test_no_account_of_the_directory_is_a_master(own, place, start):
+    """With `master = yes` on the accounts block, everybody would open everybody's mailbox."""
+    server = start(dovecot.Dovecot(
+        place / "server", [as_master(dovecot.accounts(own.path)), dovecot.accounts(own.path)],
+        [dovecot.accounts(own.path)],
+        settings={"auth_master_user_separator": "*",
+                  "auth_mechanisms": "plain login cram-md5 scram-sha-256"}))
+    with server.auth() as client:
+        for login in ("info%client2.com*info", "info@client2.com*info@company.com"):
+            for mechanism in MECHANISMS:
+                assert not getattr(client, mechanism)(login, ACCOUNTS["info@company.com"],
+                                                      ip=COMPANY_IP).ok, (login, mechanism)
+        assert client.plain("info", ACCOUNTS["info@company.com"], ip=COMPANY_IP).ok

@@ -69,6 +69,34 @@ def test_doveadm_ignores_the_local_address(own_server, own):
     assert done.stdout.strip() == str(own.vmail / "company.com" / "info")
 
 
+@pytest.mark.parametrize("service", ["lmtp", "lda", "doveadm"])
+@pytest.mark.parametrize("block", ["story_server", "own_server"])
+def test_lookups_ignore_the_local_address_and_the_tls_name(request, block, service):
+    server = request.getfixturevalue(block)
+    with server.userdb() as users:
+        for more in ({}, {"ip": CLIENT1_IP}, {"ip": CLIENT1_IP, "server_name": "client2.com"}):
+            assert users.lookup("info", service=service, **more)[0] == "info@company.com", more
+
+
+@pytest.mark.parametrize("block", ["story_server", "own_server"])
+def test_an_ipv4_mapped_address_counts_as_ipv4(request, block):
+    """So a socket that takes both kinds reports who came over IPv4."""
+    server = request.getfixturevalue(block)
+    with server.auth() as client:
+        for ip, account in ((CLIENT1_IP, "info@client1.com"), (COMPANY_IP, "info@company.com")):
+            for form in (f"::ffff:{ip}", ip, f"::ffff:{ip}"):
+                reply = client.plain("info", ACCOUNTS[account], ip=form)
+                assert reply.ok and reply.user == account, (form, reply)
+
+
+@pytest.mark.parametrize("name", ["client2.com", "CLIENT2.COM", "Client2.Com", "Mail.client2.com",
+                                  "IMAP.Client2.com"])
+def test_a_tls_name_is_compared_without_case(story_server, name):
+    with story_server.auth() as client:
+        reply = client.plain("info", ACCOUNTS["info@client2.com"], ip=CLIENT1_IP, server_name=name)
+        assert reply.ok and reply.user == "info@client2.com", reply
+
+
 def test_doveadm_user_star_lists_every_account_once(own_server):
     done = own_server.doveadm("user", "*")
     assert done.stdout.split() == sorted(ACCOUNTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dovecot
-from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, passwords_file
+from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, passwords_file, tell_story
 
 LOGINS = [
     ("info", COMPANY_IP, None, "info@company.com"),
@@ -99,3 +99,30 @@ def test_userdb_of_sqlite_is_asked_for_the_canonical_name(story, place, start):
          dovecot.sql(place, "userdb", "SELECT home, uid, gid FROM homes WHERE name = '%{user}'")]))
     for login, account in (("info", "info@company.com"), ("info%client2.com", "info@client2.com")):
         assert server.imap_owner(login, ACCOUNTS[account]) == account
+
+
+MECHANISMS = ["plain", "login", "cram_md5", "scram_sha_256"]
+STRANGERS = ["nobody", "nobody@client2.com", "info@elsewhere.example", "info%elsewhere.example",
+             "spamtrap", "list@company.com"]
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("block", ["route", "accounts"])
+def test_no_refused_name_reaches_the_next_passdb(block, mechanism, place, start):
+    """What stands behind takes any name with this password, so it would take these too."""
+    homing = tell_story(place, passwords=True)
+    homing.ctl("group", "add", "list@company.com", "info@company.com")
+    homing.readable()
+    server = start(dovecot.Dovecot(
+        place / "server",
+        [dovecot.homing(block, homing.path), dovecot.static_passdb("one-for-all")],
+        [dovecot.homing(block, homing.path), dovecot.static_userdb(homing.vmail)],
+        settings={"auth_mechanisms": "plain login cram-md5 scram-sha-256"}))
+    with server.auth() as client, server.userdb() as users:
+        attempt = getattr(client, mechanism)
+        for login in STRANGERS:
+            assert not attempt(login, "one-for-all", ip=COMPANY_IP).ok, login
+            assert users.lookup(login) is None, login
+        # A domain whose accounts others know is the other passdb's.
+        assert attempt("anyone@sqlsite.org", "one-for-all").user == "anyone@sqlsite.org"
+        assert users.lookup("anyone@sqlsite.org")[0] == "anyone@sqlsite.org"

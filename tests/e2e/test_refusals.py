@@ -1,14 +1,17 @@
 """Refusals: they look alike, take as long, and nothing turns one into a login."""
 
+import base64
 import itertools
+import json
 import os
+import re
 import statistics
 import time
 
 import pytest
 
 import dovecot
-from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP
+from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, passwords_file, tell_story
 
 # None of these may be told from the others: wrong password, no such account, no such domain…
 WRONG = [
@@ -39,6 +42,27 @@ def test_refusals_look_alike_to_the_client(request, block):
     assert len(texts) == 1, texts
 
 
+@pytest.mark.parametrize("blocks", ["route", "accounts", "both"])
+def test_refusals_look_alike_with_fields_of_the_administrator(blocks, own, place, start):
+    """What an administrator has added to the answers of a block (`nodelay` among it, which shows
+    in the time) is there for all refusals or for none."""
+    route, accounts = dovecot.route(own.path), dovecot.accounts(own.path)
+    for name, block in (("of_route", route), ("of_accounts", accounts)):
+        block.fields = {name: "seen"}
+        if not dovecot.NEW:
+            block.extra = [f"default_fields = default_{name}=seen"]
+    route.fields["nodelay"] = "y"
+    passdbs = {"route": [route, dovecot.passwd_file(passwords_file(place))],
+               "accounts": [accounts], "both": [route, accounts]}[blocks]
+    server = start(dovecot.Dovecot(place / "server", passdbs, [accounts]))
+    with server.auth() as client:
+        seen = {}
+        for login, password in WRONG[:-1]:
+            reply = client.plain(login, password, ip=COMPANY_IP)
+            seen.setdefault(reply.visible(), []).append(login)
+    assert len(seen) == 1, seen
+
+
 def test_an_empty_password_opens_nothing(own_server, story_server):
     for server in (own_server, story_server):
         with server.auth() as client:
@@ -46,17 +70,92 @@ def test_an_empty_password_opens_nothing(own_server, story_server):
                 assert not client.plain(login, "", ip=COMPANY_IP).ok
 
 
-def test_refusals_are_logged_once_with_the_reason_and_no_password(own_server):
-    for login, word in (("nobody@client2.com", "unknown"),
-                        ("info@elsewhere.example", "elsewhere.example")):
-        start = len(own_server.log())
-        with own_server.auth() as client:
-            client.plain(login, "my-secret-word", ip=COMPANY_IP)
-        time.sleep(0.2)
-        new = [line for line in own_server.log()[start:].splitlines() if "Debug:" not in line]
-        about = [line for line in new if login in line and word in line]
-        assert len(about) == 1, new
-        assert "my-secret-word" not in own_server.log()
+SAID = [
+    ("nobody@client2.com", "no such account"),
+    ("nobody%mail.client2.com", "no such account"),
+    ("info@elsewhere.example", "no such domain"),
+    ("spamtrap@client2.com", "discarded"),
+]
+
+
+def lines_since(server, start):
+    """Those about authentication that an administrator reads."""
+    time.sleep(0.2)
+    return [line for line in server.log()[start:].splitlines()
+            if "Debug:" not in line and re.search(r" auth(-worker)?[(:]", line)]
+
+
+@pytest.mark.parametrize("login, reason", SAID)
+@pytest.mark.parametrize("block", ["story_server", "own_server"])
+def test_refusals_are_logged_once_with_the_reason(request, block, login, reason):
+    server = request.getfixturevalue(block)
+    start = len(server.log())
+    with server.auth() as client:
+        client.plain(login, "wrong", ip=COMPANY_IP)
+    new = lines_since(server, start)
+    assert len(new) == 1 and login in new[0] and reason in new[0], new
+    start = len(server.log())
+    with server.userdb() as users:
+        assert users.lookup(login) is None
+    new = lines_since(server, start)
+    assert len(new) == 1 and login in new[0] and reason in new[0], new
+
+
+@pytest.mark.parametrize("block", ["story_server", "own_server"])
+def test_a_wrong_password_is_logged_with_the_name_of_the_account(request, block):
+    server = request.getfixturevalue(block)
+    for login, ip, server_name, account in (
+            ("sales", COMPANY_IP, None, "info@company.com"),
+            ("info", CLIENT1_IP, None, "info@client1.com"),
+            ("Verkauf%client2.com", COMPANY_IP, None, "info@client2.com"),
+            ("info+x@mail.client2.com", COMPANY_IP, None, "info@client2.com"),
+            ("info", COMPANY_IP, "imap.client2.com", "info@client2.com")):
+        start = len(server.log())
+        with server.auth() as client:
+            assert not client.plain(login, "wrong", ip=ip, server_name=server_name).ok
+        new = lines_since(server, start)
+        assert len(new) == 1 and "mismatch" in new[0] and f"({account}," in new[0], new
+        assert f"({login}," not in new[0]
+
+
+def forms_of(password):
+    """As it is, and as the mechanisms send it."""
+    return [password, base64.b64encode(password.encode()).decode(),
+            base64.b64encode(f"\0info\0{password}".encode()).decode(), password.encode().hex()]
+
+
+@pytest.mark.parametrize("state", ["sound", "broken"])
+@pytest.mark.parametrize("block", ["route", "accounts", "both"])
+def test_no_password_is_ever_logged(block, state, place, start):
+    """Nor a hash, with all of Dovecot's debug messages about authentication on."""
+    homing = tell_story(place, passwords=True)
+    right, wrong = "Right-Secret-4711", "Wrong-Secret-0815"
+    homing.ctl("password", "set", "info@company.com", "--stdin", text=right + "\n")
+    homing.ctl("account", "import", "-", text=json.dumps(
+        {"account": "plain@company.com", "password": "{PLAIN}" + right}) + "\n")
+    homing.readable()
+    accounts = dict.fromkeys([*ACCOUNTS, "plain@company.com"], right)
+    passdbs = {"route": [dovecot.route(homing.path),
+                         dovecot.passwd_file(passwords_file(place, accounts))],
+               "accounts": [dovecot.accounts(homing.path)],
+               "both": [dovecot.route(homing.path), dovecot.accounts(homing.path)]}[block]
+    server = start(dovecot.Dovecot(
+        place / "server", passdbs, [dovecot.accounts(homing.path), dovecot.Block("prefetch")],
+        settings={"auth_mechanisms": "plain login cram-md5 scram-sha-256"}))
+    if state == "broken":
+        (homing.path / "directory.mdb").unlink()
+    with server.auth() as client:
+        for login in ("info", "plain", "nobody", "info@elsewhere.example", "%{password}", "%w"):
+            for password in (right, wrong):
+                for attempt in (client.plain, client.login, client.cram_md5, client.scram_sha_256):
+                    reply = attempt(login, password, ip=COMPANY_IP)
+                    assert not reply.ok or (password == right and state == "sound")
+        assert client.plain("plain", right, ip=COMPANY_IP).ok == (state == "sound")
+    time.sleep(0.2)
+    text = server.log()
+    assert "Debug:" in text
+    for secret in [*forms_of(right), *forms_of(wrong), "$argon2id$"]:
+        assert secret not in text, secret
 
 
 def rank_sum(left, right):
