@@ -604,6 +604,7 @@ static enum next step_unknown(struct walk *walk)
 	answer->has_detail = false;
 	answer->detail[0] = '\0';
 	answer->mailbox[0] = '\0';
+	answer->flags |= ROUTE_UNKNOWN;
 	return rewrite(walk, "unknown", walk->rules.reroute,
 		       "the domain reroutes mail to unknown names");
 }

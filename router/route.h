@@ -46,6 +46,7 @@ enum route_flag {
 	ROUTE_LITERAL = 1 << 1,	 /* an address literal was replaced by its domain */
 	ROUTE_EXTERNAL = 1 << 2, /* the account is in an external domain: nobody looked it up */
 	ROUTE_DOVECOT = 1 << 3,	 /* likewise, in a domain with `accounts: dovecot` */
+	ROUTE_UNKNOWN = 1 << 4,	 /* nobody had the name: the domain's `unknown` rule led on */
 };
 
 struct route_target {
