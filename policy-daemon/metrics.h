@@ -76,7 +76,8 @@ size_t metrics_format(const struct metrics *const *workers, const struct metrics
 
 /* HTTP/1.1, as little as a scraper needs: GET and HEAD of /metrics and /, each answered once and
  * with Connection: close. `request` holds the bytes up to now. Returns 0: not whole yet (and not
- * over 8 KiB), else the length of the reply in *reply_r (free() it). `text` is the metrics. */
+ * over 8 KiB), else the length of the reply in *reply_r (free() it). `text` is the metrics.
+ * Out of memory: 0. */
 size_t metrics_http(const char *request, size_t length, const char *text, size_t text_length,
 		    char **reply_r);
 

@@ -1,0 +1,184 @@
+/* The SMTPD policy delegation protocol, read as Postfix's attr_scan_plain(3) reads and its
+ * examples/smtpd-policy/greylist.pl does:
+ *
+ *	request=smtpd_access_policy LF
+ *	protocol_state=RCPT LF
+ *	recipient=info@company.com LF
+ *	LF
+ *
+ * A name ends at the first `=`, a value at the line's end; a value may be empty and may hold `=`.
+ * Postfix 2.1 sends the first 11 attributes of SMTPD_POLICY_README, 3.7 sends 29, 3.10 31. Names
+ * that nobody asked for are skipped, the empty one too. What Postfix would skip and we refuse: a
+ * line without `=`, a NUL. Postfix sends neither, so whoever does is lost or up to something. */
+#include "policy.h"
+
+#include <string.h>
+
+#include "router/printable.h"
+
+static bool is(const char *name, size_t length, const char *wanted)
+{
+	return memcmp(name, wanted, length) == 0;
+}
+
+/* Where the value belongs; NULL: nobody asks for it. By length first, which sets most apart. */
+static struct policy_value *value_of(struct policy_request *request, const char *name,
+				     size_t length)
+{
+	switch (length) {
+	case 6:
+		return is(name, length, "sender") ? &request->sender : NULL;
+	case 7:
+		return is(name, length, "request") ? &request->request : NULL;
+	case 8:
+		return is(name, length, "queue_id")   ? &request->queue_id
+		       : is(name, length, "instance") ? &request->instance
+						      : NULL;
+	case 9:
+		return is(name, length, "recipient")   ? &request->recipient
+		       : is(name, length, "helo_name") ? &request->helo_name
+						       : NULL;
+	case 11:
+		return is(name, length, "client_name") ? &request->client_name : NULL;
+	case 13:
+		return is(name, length, "sasl_username")   ? &request->sasl_username
+		       : is(name, length, "protocol_name") ? &request->protocol_name
+							   : NULL;
+	case 14:
+		return is(name, length, "client_address")   ? &request->client_address
+		       : is(name, length, "protocol_state") ? &request->protocol_state
+							    : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static bool has_nul(const char *text, size_t length)
+{
+	return memchr(text, '\0', length) != NULL;
+}
+
+static bool is_empty_line(const char *line, size_t length)
+{
+	return length == 0 || (length == 1 && line[0] == '\r');
+}
+
+const char policy_too_long[] = "longer than 65536 bytes";
+static const char line_without[] = "a line without `=`";
+static const char nul[] = "a NUL";
+
+/* The line that ends at `end`; nothing behind the previous line's end was looked at for `=`. Going
+ * back for its start costs each byte once, so a request costs the same in one piece as in many. */
+static const char *line_start(const char *data, const char *end)
+{
+	const char *before = memrchr(data, '\n', (size_t)(end - data));
+
+	return before ? before + 1 : data;
+}
+
+ssize_t policy_frame(const char *data, size_t length, size_t *seen, const char **why_r)
+{
+	size_t limit = length < POLICY_MAX_REQUEST ? length : POLICY_MAX_REQUEST;
+	const char *next = data + (*seen < limit ? *seen : limit), *stop = data + limit, *end;
+
+	while ((end = memchr(next, '\n', (size_t)(stop - next))) != NULL) {
+		const char *line = line_start(data, end);
+		size_t line_length = (size_t)(end - line);
+
+		if (is_empty_line(line, line_length)) {
+			*seen = 0;
+			return end + 1 - data;
+		}
+		if (has_nul(next, (size_t)(end - next))) {
+			*why_r = nul;
+			return -1;
+		}
+		if (!memchr(line, '=', line_length)) {
+			*why_r = line_without;
+			return -1;
+		}
+		next = end + 1;
+	}
+	if (has_nul(next, (size_t)(stop - next))) {
+		*why_r = nul;
+		return -1;
+	}
+	if (limit == POLICY_MAX_REQUEST) {
+		*why_r = policy_too_long;
+		return -1;
+	}
+	*seen = limit;
+	return 0;
+}
+
+/* Takes one line without its end. */
+static const char *parse_line(const char *line, size_t length, struct policy_request *request)
+{
+	const char *equals = memchr(line, '=', length);
+	struct policy_value *value;
+
+	if (!equals)
+		return line_without;
+	value = value_of(request, line, (size_t)(equals - line));
+	if (value) {
+		value->text = equals + 1;
+		value->length = length - (size_t)(equals + 1 - line);
+		if (value->length > 0 && value->text[value->length - 1] == '\r')
+			value->length--;
+	}
+	return NULL;
+}
+
+/* NULL, or why this is no request. */
+static const char *parse(const char *data, size_t length, struct policy_request *request)
+{
+	const char *next = data, *stop = data + length, *end;
+	unsigned count = 0;
+
+	if (length > POLICY_MAX_REQUEST)
+		return policy_too_long;
+	if (has_nul(data, length))
+		return nul;
+	while ((end = memchr(next, '\n', (size_t)(stop - next))) != NULL) {
+		size_t line_length = (size_t)(end - next);
+
+		if (is_empty_line(next, line_length))
+			return end + 1 == stop ? NULL : "something behind the empty line";
+		if (++count > POLICY_MAX_ATTRIBUTES)
+			return "more than 1000 attributes";
+		const char *why = parse_line(next, line_length, request);
+		if (why)
+			return why;
+		next = end + 1;
+	}
+	return "no empty line at the end";
+}
+
+bool policy_parse(const char *data, size_t length, struct policy_request *request_r,
+		  const char **why_r)
+{
+	static const char wanted[] = "smtpd_access_policy";
+	struct policy_request request = {0};
+	const char *why = parse(data, length, &request);
+
+	if (!why && (request.request.length != strlen(wanted) ||
+		     memcmp(request.request.text, wanted, strlen(wanted)) != 0))
+		why = "no request=smtpd_access_policy";
+	if (why) {
+		*why_r = why;
+		return false;
+	}
+	*request_r = request;
+	return true;
+}
+
+size_t policy_format(const char *action, char *out, size_t size)
+{
+	static const char name[] = "action=", end[] = "\n\n";
+	size_t used = strlen(name);
+
+	memcpy(out, name, used);
+	used += printable_replace(out + used, size - used - strlen(end), action, strlen(action));
+	memcpy(out + used, end, sizeof end);
+	return used + strlen(end);
+}
