@@ -115,9 +115,11 @@ static void out_of_memory(struct connection *connection)
 }
 
 /* What came is no request: the requests before it still get their replies. */
-static void cut_malformed(struct connection *connection, enum metric_cut cut, const char *why)
+static void cut_malformed(struct connection *connection, const char *why)
 {
-	count_cut(connection, cut);
+	bool too_long = why == policy_too_long || why == netstring_too_long;
+
+	count_cut(connection, too_long ? METRIC_CUT_TOO_LONG : METRIC_CUT_MALFORMED);
 	log_seldom(connection->service == SERVICE_POLICY ? "policy-malformed" : "map-malformed",
 		   LOG_SECONDS, LOG_LEVEL_WARNING, "%s: a connection was closed, because a client "
 		   "sent what is no request: %s", service_name(connection->service), why);
@@ -217,13 +219,13 @@ static ssize_t answer_one(struct connection *connection, const char *data, size_
 	if (framed == 0)
 		return 0;
 	if (framed < 0) {
-		cut_malformed(connection, METRIC_CUT_MALFORMED, why);
+		cut_malformed(connection, why);
 		return -1;
 	}
 	ssize_t reply = serve_answer(all->serve, &request, all->replies + all->replies_length,
 				     &connection->waiting, &why);
 	if (reply < 0) {
-		cut_malformed(connection, METRIC_CUT_MALFORMED, why);
+		cut_malformed(connection, why);
 		return -1;
 	}
 	if (reply == 0) {

@@ -19,12 +19,12 @@ struct serve_waiting {
 	};
 };
 
-enum { DIRECTORY_LOG_SECONDS = 10 };
+enum { LOG_SECONDS = 10 };
 
 static void directory_failed(struct serve *serve, const struct error *error)
 {
 	atomic_fetch_add_explicit(&serve->metrics->directory_failures, 1, memory_order_relaxed);
-	log_seldom("directory", DIRECTORY_LOG_SECONDS, LOG_LEVEL_ERROR,
+	log_seldom("directory", LOG_SECONDS, LOG_LEVEL_ERROR,
 		   "the directory cannot be used: %s", error->text);
 }
 
@@ -164,12 +164,12 @@ static enum metric_outcome map_outcome(enum socketmap_status status)
 	return METRIC_PERM;
 }
 
-static void log_map(const struct socketmap_request *request, const struct map_decision *decision)
+static void log_map(enum log_level level, const struct socketmap_request *request,
+		    const struct map_decision *decision)
 {
-	log_line(LOG_LEVEL_DEBUG, "map: %.*s: %s: key=<%.*s> value=<%.*s>",
-		 (int)request->name_length, request->name, socketmap_status_name(decision->status),
-		 (int)request->key_length, request->key, (int)decision->value_length,
-		 decision->value ? decision->value : "");
+	log_line(level, "map: %.*s: %s: key=<%.*s> value=<%.*s>", (int)request->name_length,
+		 request->name, socketmap_status_name(decision->status), (int)request->key_length,
+		 request->key, (int)decision->value_length, decision->value ? decision->value : "");
 }
 
 static size_t reply_map(struct serve *serve, const struct socketmap_request *request,
@@ -178,10 +178,14 @@ static size_t reply_map(struct serve *serve, const struct socketmap_request *req
 	const char *value = decision->value ? decision->value : "";
 	size_t length = socketmap_format(decision->status, value, decision->value_length, out,
 					 SERVE_REPLY_SIZE);
+	enum metric_outcome outcome = map_outcome(decision->status);
 
-	if (log_is_verbose())
-		log_map(request, decision);
-	count(serve, SERVICE_MAP, map_outcome(decision->status), began);
+	/* Postfix defers or refuses for these, and its own line does not say of which map. */
+	if (outcome == METRIC_TEMP || outcome == METRIC_PERM)
+		log_map(LOG_LEVEL_INFO, request, decision);
+	else if (log_is_verbose())
+		log_map(LOG_LEVEL_DEBUG, request, decision);
+	count(serve, SERVICE_MAP, outcome, began);
 	map_decision_finish(decision);
 	return length;
 }
@@ -225,7 +229,7 @@ static ssize_t serve_map(struct serve *serve, const struct serve_request *reques
 	}
 	enum map map = map_parse(parsed.name, parsed.name_length);
 	if (map == MAP_NONE) {
-		log_seldom("map-name", DIRECTORY_LOG_SECONDS, LOG_LEVEL_WARNING,
+		log_seldom("map-name", LOG_SECONDS, LOG_LEVEL_WARNING,
 			   "map: there is no map \"%.*s\": see homing-postfix(7) for their names",
 			   (int)parsed.name_length, parsed.name);
 		return (ssize_t)reply_no_map(serve, SOCKETMAP_PERM, "no such map", out);
