@@ -1,0 +1,348 @@
+/* One connection at a time. A stream is what belongs to one of them; when the link gives it up, it
+ * is closed and frees itself, and whatever the system still has to say about it is nobody's. */
+#include "userdb-link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "log.h"
+#include "userdb-line.h"
+
+enum {
+	PAUSE_MIN_MS = 50,
+	PAUSE_MAX_MS = 2000,
+	GREETING_LINES = 64, /* at most; Dovecot has two */
+	IN_SIZE = 4 * USERDB_LINE_MAX,
+	OUT_SIZE = 65536,
+	LOG_SECONDS = 60,
+};
+
+enum state {
+	OFF,	    /* for somebody who wants a connection */
+	PAUSING,    /* for the time of the next try */
+	CONNECTING, /* for the system */
+	GREETING,   /* for Dovecot's greeting */
+	READY,	    /* for answers */
+};
+
+struct stream {
+	uv_pipe_t pipe;
+	uv_connect_t connect;
+	uv_write_t write;
+	struct userdb_link *link; /* NULL: given up */
+	bool writing;
+	unsigned greeting_lines;
+	size_t used; /* of `in` */
+	char in[IN_SIZE];
+	char out[OUT_SIZE];
+};
+
+struct userdb_link {
+	uv_loop_t *loop;
+	uv_timer_t timer; /* the end of a pause, or of the patience with a greeting */
+	enum state state;
+	struct stream *stream; /* NULL while OFF and PAUSING */
+	unsigned pause_ms;     /* the next one */
+	unsigned greeting_ms;
+	uint64_t down_since; /* by uv_now(); 0: it is not, or nobody tries */
+	bool complained;     /* of this time down */
+	const struct userdb_link_owner *owner;
+	void *context;
+	char path[];
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void on_stream_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void give_stream_up(struct userdb_link *link)
+{
+	struct stream *stream = link->stream;
+
+	link->stream = NULL;
+	if (!stream)
+		return;
+	stream->link = NULL;
+	uv_close((uv_handle_t *)&stream->pipe, on_stream_closed);
+}
+
+/* Ends a try or a connection; the next one comes after a pause. */
+static void fail(struct userdb_link *link, enum log_level level, const char *what, const char *why)
+{
+	bool was_ready = link->state == READY;
+
+	log_seldom(was_ready ? "userdb-lost" : "userdb-down", LOG_SECONDS, level,
+		   "userdb: %s: %s: %s", link->path, what, why);
+	link->complained = true;
+	give_stream_up(link);
+	link->state = PAUSING;
+	if (link->down_since == 0)
+		link->down_since = uv_now(link->loop);
+	uv_timer_start(&link->timer, on_timer, link->pause_ms, 0);
+	link->pause_ms = 2 * link->pause_ms < PAUSE_MAX_MS ? 2 * link->pause_ms : PAUSE_MAX_MS;
+	if (was_ready)
+		link->owner->lost(link->context);
+}
+
+static void broken(struct userdb_link *link, const char *why)
+{
+	fail(link, LOG_LEVEL_WARNING, "the connection is closed and made again", why);
+}
+
+static void on_written(uv_write_t *request, int status);
+
+static void start_write(struct stream *stream, size_t length)
+{
+	uv_buf_t buffer = uv_buf_init(stream->out, (unsigned)length);
+	int rc = uv_write(&stream->write, (uv_stream_t *)&stream->pipe, &buffer, 1, on_written);
+
+	if (rc < 0)
+		broken(stream->link, uv_strerror(rc));
+	else
+		stream->writing = true;
+}
+
+static void send_more(struct userdb_link *link)
+{
+	if (link->state != READY || link->stream->writing)
+		return;
+	size_t length = link->owner->fill(link->context, link->stream->out, OUT_SIZE);
+	if (length > 0)
+		start_write(link->stream, length);
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct stream *stream = request->data;
+
+	stream->writing = false;
+	if (!stream->link)
+		return;
+	if (status < 0)
+		broken(stream->link, uv_strerror(status));
+	else
+		send_more(stream->link);
+}
+
+static void become_ready(struct userdb_link *link)
+{
+	if (link->complained)
+		log_line(LOG_LEVEL_INFO, "userdb: %s: connected", link->path);
+	link->complained = false;
+	link->down_since = 0;
+	link->state = READY;
+	uv_timer_stop(&link->timer);
+	link->owner->ready(link->context);
+	send_more(link);
+}
+
+static void take_line(struct userdb_link *link, const char *line, size_t length)
+{
+	const char *why;
+
+	if (link->state == READY) {
+		why = link->owner->line(link->context, line, length);
+		if (why)
+			broken(link, why);
+		else
+			link->pause_ms = PAUSE_MIN_MS; /* not before: it may break at each question */
+		return;
+	}
+	int greeted = userdb_greeting_parse(line, length, &why);
+	if (greeted > 0)
+		become_ready(link);
+	else if (greeted < 0)
+		broken(link, why);
+	else if (++link->stream->greeting_lines >= GREETING_LINES)
+		broken(link, "its greeting does not end");
+}
+
+static void take_lines(struct stream *stream)
+{
+	size_t begin = 0;
+
+	while (stream->link) {
+		const char *line = stream->in + begin;
+		const char *end = memchr(line, '\n', stream->used - begin);
+		if (!end)
+			break;
+		begin += (size_t)(end - line) + 1;
+		take_line(stream->link, line, (size_t)(end - line));
+	}
+	stream->used -= begin;
+	memmove(stream->in, stream->in + begin, stream->used);
+	if (stream->link && stream->used > USERDB_LINE_MAX)
+		take_line(stream->link, stream->in, stream->used);
+}
+
+static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer_r)
+{
+	struct stream *stream = handle->data;
+
+	(void)suggested;
+	*buffer_r = uv_buf_init(stream->in + stream->used, (unsigned)(IN_SIZE - stream->used));
+}
+
+static void on_read(uv_stream_t *pipe, ssize_t length, const uv_buf_t *buffer)
+{
+	struct stream *stream = pipe->data;
+
+	(void)buffer;
+	if (!stream->link || length == 0)
+		return;
+	if (length > 0) {
+		stream->used += (size_t)length;
+		take_lines(stream);
+	} else if (length == UV_EOF && stream->link->state == READY) {
+		/* As Dovecot does it when it stops or reloads. */
+		fail(stream->link, LOG_LEVEL_INFO, "connecting again", "Dovecot closed the connection");
+	} else {
+		broken(stream->link, length == UV_EOF ? "closed without a greeting"
+						      : uv_strerror((int)length));
+	}
+}
+
+static void cannot_connect(struct userdb_link *link, int status)
+{
+	const char *why = uv_strerror(status);
+
+	if (status == UV_EACCES || status == UV_EPERM)
+		why = "permission denied: let this daemon's user use the socket, by the `mode` and "
+		      "`group` of `service auth { unix_listener auth-userdb }` in Dovecot";
+	else if (status == UV_ENOENT || status == UV_ECONNREFUSED)
+		why = "nobody listens: is Dovecot running?";
+	else if (status == UV_ENAMETOOLONG)
+		why = "the path is too long for a socket";
+	fail(link, LOG_LEVEL_WARNING,
+	     "cannot connect, so mail for domains with `accounts: dovecot` is deferred", why);
+}
+
+static void on_connected(uv_connect_t *request, int status)
+{
+	struct stream *stream = request->data;
+	struct userdb_link *link = stream->link;
+
+	if (!link)
+		return;
+	if (status == 0)
+		status = uv_read_start((uv_stream_t *)&stream->pipe, give_room, on_read);
+	if (status < 0) {
+		cannot_connect(link, status);
+		return;
+	}
+	link->state = GREETING;
+	memcpy(stream->out, USERDB_GREETING, sizeof USERDB_GREETING - 1);
+	start_write(stream, sizeof USERDB_GREETING - 1);
+}
+
+static struct stream *stream_create(struct userdb_link *link)
+{
+	struct stream *stream = malloc(sizeof *stream);
+
+	if (!stream)
+		return NULL;
+	stream->link = link;
+	stream->writing = false;
+	stream->greeting_lines = 0;
+	stream->used = 0;
+	stream->pipe.data = stream->connect.data = stream->write.data = stream;
+	if (uv_pipe_init(link->loop, &stream->pipe, 0) < 0) {
+		free(stream);
+		return NULL;
+	}
+	return stream;
+}
+
+static void start_connecting(struct userdb_link *link)
+{
+	link->state = CONNECTING;
+	/* libuv would cut it. */
+	if (strlen(link->path) >= sizeof ((struct sockaddr_un *)NULL)->sun_path) {
+		cannot_connect(link, UV_ENAMETOOLONG);
+		return;
+	}
+	link->stream = stream_create(link);
+	if (!link->stream) {
+		cannot_connect(link, UV_ENOMEM);
+		return;
+	}
+	uv_timer_start(&link->timer, on_timer, link->greeting_ms, 0);
+	uv_pipe_connect(&link->stream->connect, &link->stream->pipe, link->path, on_connected);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct userdb_link *link = timer->data;
+
+	if (link->state != PAUSING) {
+		broken(link, "it does not greet in time");
+	} else if (link->owner->wanted(link->context)) {
+		start_connecting(link);
+	} else {
+		link->state = OFF;
+		link->down_since = 0;
+		link->pause_ms = PAUSE_MIN_MS;
+	}
+}
+
+struct userdb_link *userdb_link_create(uv_loop_t *loop, const char *path, unsigned greeting_ms,
+				       const struct userdb_link_owner *owner, void *context)
+{
+	struct userdb_link *link = calloc(1, sizeof *link + strlen(path) + 1);
+
+	if (!link)
+		return NULL;
+	link->loop = loop;
+	link->greeting_ms = greeting_ms;
+	link->pause_ms = PAUSE_MIN_MS;
+	link->owner = owner;
+	link->context = context;
+	strcpy(link->path, path);
+	uv_timer_init(loop, &link->timer);
+	link->timer.data = link;
+	return link;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void userdb_link_destroy(struct userdb_link **link_p)
+{
+	struct userdb_link *link = *link_p;
+
+	if (!link)
+		return;
+	give_stream_up(link);
+	uv_close((uv_handle_t *)&link->timer, on_timer_closed);
+	*link_p = NULL;
+}
+
+void userdb_link_wake(struct userdb_link *link)
+{
+	if (link->state == OFF)
+		start_connecting(link);
+	else
+		send_more(link);
+}
+
+void userdb_link_break(struct userdb_link *link, const char *why)
+{
+	if (link->state == READY)
+		broken(link, why);
+}
+
+const char *userdb_link_path(const struct userdb_link *link)
+{
+	return link->path;
+}
+
+bool userdb_link_is_down(const struct userdb_link *link, unsigned ms)
+{
+	return link->down_since != 0 && uv_now(link->loop) - link->down_since > ms;
+}
