@@ -119,6 +119,7 @@ static void cut_malformed(struct connection *connection, const char *why)
 {
 	bool too_long = why == policy_too_long || why == netstring_too_long;
 
+	serve_malformed(connection->all->serve, connection->service);
 	count_cut(connection, too_long ? METRIC_CUT_TOO_LONG : METRIC_CUT_MALFORMED);
 	log_seldom(connection->service == SERVICE_POLICY ? "policy-malformed" : "map-malformed",
 		   LOG_SECONDS, LOG_LEVEL_WARNING, "%s: a connection was closed, because a client "

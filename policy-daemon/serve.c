@@ -251,13 +251,14 @@ static ssize_t serve_map(struct serve *serve, const struct serve_request *reques
 ssize_t serve_answer(struct serve *serve, const struct serve_request *request, char *out,
 		     struct serve_waiting **waiting_r, const char **why_r)
 {
-	ssize_t length = request->service == SERVICE_POLICY
-				 ? serve_policy(serve, request, out, waiting_r, why_r)
-				 : serve_map(serve, request, out, waiting_r, why_r);
+	return request->service == SERVICE_POLICY
+		       ? serve_policy(serve, request, out, waiting_r, why_r)
+		       : serve_map(serve, request, out, waiting_r, why_r);
+}
 
-	if (length < 0)
-		count(serve, request->service, METRIC_MALFORMED, serve->clock);
-	return length;
+void serve_malformed(struct serve *serve, enum service service)
+{
+	count(serve, service, METRIC_MALFORMED, serve->clock);
 }
 
 size_t serve_existence(struct serve *serve, const struct serve_request *request,

@@ -48,6 +48,9 @@ enum { SERVE_REPLY_SIZE = SOCKETMAP_MAX + 16 /* room for any reply */ };
 ssize_t serve_answer(struct serve *serve, const struct serve_request *request, char *out,
 		     struct serve_waiting **waiting_r, const char **why_r);
 
+/* Counts what was no request, here or already to policy_frame() or netstring_frame(). */
+void serve_malformed(struct serve *serve, enum service service);
+
 /* The reply to the same request, which must be there unchanged. Frees *waiting. */
 size_t serve_existence(struct serve *serve, const struct serve_request *request,
 		       struct serve_waiting **waiting, enum existence existence, char *out);
