@@ -12,20 +12,22 @@ const char *service_name(enum service service); /* "policy", "map", "metrics": s
 struct endpoint {
 	enum service service;
 	char *text; /* as given, or "systemd:NAME"; for messages */
-	int fd;	    /* listening, non-blocking, close-on-exec; -1 before */
+	int fd;	    /* listening, non-blocking, close-on-exec */
 	char *path; /* of a UNIX socket that we made and remove at the end; else NULL */
+	bool inherited; /* others serve it after us */
 };
 
 struct endpoint_options {
-	mode_t mode;	       /* of UNIX sockets */
-	const char *group;     /* of UNIX sockets, a name or a number; NULL: as it is */
+	mode_t mode;	   /* of UNIX sockets */
+	const char *group; /* of UNIX sockets, a name or a number; NULL: as it is */
 	int backlog;
 };
 
 /* Parses and listens. `inet:HOST:PORT` with HOST a name, an address, `[IPv6]` or `*` (all); it may
- * give several sockets, so the endpoints are appended to *endpoints_r. A UNIX socket that a dead
+ * give several sockets, so the endpoints are appended to *endpoints. A UNIX socket that a dead
  * daemon left is replaced; one on which somebody answers is not, nor is a file that is no socket.
- * -1: *error_r (free() it) names the endpoint and what to do. */
+ * -1: *error_r (free() it; NULL out of memory) names the endpoint and what to do. May ask the
+ * resolver. */
 int endpoint_listen(enum service service, const char *text, const struct endpoint_options *options,
 		    struct endpoint **endpoints, size_t *count, char **error_r);
 
@@ -34,7 +36,7 @@ int endpoint_listen(enum service service, const char *text, const struct endpoin
  * name that is none of ours, a socket that does not listen. */
 int endpoint_inherit(struct endpoint **endpoints, size_t *count, char **error_r);
 
-/* Closes; removes the sockets that we made. */
+/* Closes; removes the sockets that we made, as far as we still may. */
 void endpoints_finish(struct endpoint **endpoints, size_t *count);
 
 #endif
