@@ -285,7 +285,7 @@ static int is_ours(struct directory_reader *reader, const char *name, struct err
 int delivery_domain(struct directory_reader *reader, const char *domain, size_t length,
 		    struct error *error)
 {
-	char current[DOMAIN_SIZE], name[NAME_SIZE];
+	char current[DOMAIN_SIZE], name[NAME_SIZE], any[LOCAL_MAX_BYTES + 2];
 	struct record record;
 	enum record_action action;
 	uint32_t order;
@@ -294,17 +294,18 @@ int delivery_domain(struct directory_reader *reader, const char *domain, size_t 
 		return is_own_literal(reader, domain, length, error);
 	if (!domain_parse(domain, length, current))
 		return 0;
+	/* Too long for the directory, so that no record takes it but those for all names. */
+	memset(any, 'x', sizeof any - 1);
+	any[sizeof any - 1] = '\0';
 	for (unsigned rewrites = 0; rewrites <= ROUTE_MAX_REWRITES; rewrites++) {
 		int found = is_domain(reader, current, error);
 
 		if (found != 0)
 			return found;
-		/* Any name will do. Without its folded form no record takes it but those
-		 * for all names. */
-		found = record_find(reader, "any", NULL, current, &record, &order, error);
+		found = record_find(reader, any, NULL, current, &record, &order, error);
 		if (found <= 0)
 			return found;
-		if (record_apply(&record, "any", NULL, current, &action, name) < 0)
+		if (record_apply(&record, any, NULL, current, &action, name) < 0)
 			return 0;
 		if (action != RECORD_REWRITE)
 			return action == RECORD_DISCARD;
