@@ -3,9 +3,9 @@ clients can. What the answers mean is tested elsewhere; here it is that each req
 
 import contextlib
 import random
+import resource
 import signal
 import socket
-import statistics
 import threading
 import time
 
@@ -287,49 +287,65 @@ def test_who_reads_late_gets_every_reply(daemon):
 # Many connections
 
 
-def latencies(clients, requests):
-    """Seconds that single requests took, spread over the clients."""
-    times = []
-    for i in range(requests):
-        client = clients[i % len(clients)]
-        begin = time.perf_counter()
-        client.ask(KNOWN)
-        times.append(time.perf_counter() - begin)
-    return times
+class Pace:
+    """How long single requests take at two daemons, asked in turns, so that whatever else the
+    machine does meets both: one that is left in peace, and one that is not."""
 
+    def __init__(self, stack, peaceful, other):
+        self.clients = [[stack.enter_context(PolicyClient(daemon.policy)) for _ in range(4)]
+                        for daemon in (peaceful, other)]
+        self.times = [], []
+        self.measure(500)
+        self.times = [], []
 
-def percentile(times, share):
-    return sorted(times)[int(len(times) * share)]
+    def measure(self, requests):
+        for i in range(requests):
+            for clients, times in zip(self.clients, self.times):
+                client = clients[i % 4]
+                begin = time.perf_counter()
+                client.ask(KNOWN)
+                times.append(time.perf_counter() - begin)
+
+    def percentile(self, which, share=0.99):
+        return sorted(self.times[which])[int(len(self.times[which]) * share)]
+
+    def check(self):
+        print(f"99th percentile of {len(self.times[0])}: {self.percentile(0) * 1e6:.0f} us in peace, "
+              f"{self.percentile(1) * 1e6:.0f} us otherwise")
+        assert self.percentile(1) <= 2 * self.percentile(0)
 
 
 @pytest.mark.alone
 def test_ten_thousand_idle_connections_cost_little(place, story):
     """For others at most twice the time in the 99th percentile, and memory for nothing but
-    themselves; the limit that is stated is 2 KB each (without sanitizers)."""
-    idle_count, rounds = 9500, 6
-    with make(place, story, max_connections=20000) as own:
-        with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(PolicyClient(own.policy)) for _ in range(4)]
-            latencies(clients, 2000)
-            alone, among, memory = [], [], []
-            for _ in range(rounds):
-                alone += latencies(clients, 2000)
-                empty = own.rss()
-                with contextlib.ExitStack() as idle:
-                    for i in range(idle_count):
-                        one = idle.enter_context(client_of(own, LISTENERS[i % 4]))
-                        if i % 10 == 0:
-                            one.ask(*question(LISTENERS[i % 4], KNOWN))
-                    memory.append((own.rss() - empty) / idle_count)
-                    among += latencies(clients, 2000)
-                time.sleep(0.5)
-        before, after = percentile(alone, 0.99), percentile(among, 0.99)
-        print(f"99th percentile {before * 1e6:.0f} us alone, {after * 1e6:.0f} us among "
-              f"{idle_count}; {memory[0]:.2f} KB each at first, then "
-              + ", ".join(f"{each:.2f}" for each in memory[1:]))
-        assert after <= 2 * before
-        assert memory[0] < (8 if SANITIZED else 2)
-        assert sum(memory[1:]) < 2 * (8 if SANITIZED else 2)
+    themselves: 1 KB each (4 with sanitizers), which the next ten thousand use again."""
+    idle_count, limit = 10000, 4 if SANITIZED else 1
+    raise_limit(idle_count + 500)
+    with make(place, story, max_connections=12000, workers=1) as own, \
+            make(place / "peace", story) as peaceful, contextlib.ExitStack() as stack:
+        pace, memory = Pace(stack, peaceful, own), []
+        empty = own.rss()
+        for _ in range(3):
+            with contextlib.ExitStack() as idle:
+                for i in range(idle_count):
+                    one = idle.enter_context(client_of(own, LISTENERS[i % 4]))
+                    if i % 10 == 0:
+                        one.ask(*question(LISTENERS[i % 4], KNOWN))
+                pace.measure(2000)
+                memory.append((own.rss() - empty) / idle_count)
+            time.sleep(0.2)
+        print("KB for each idle connection: " + ", ".join(f"{each:.2f}" for each in memory))
+        pace.check()
+        assert all(each < limit for each in memory)
+
+
+def raise_limit(count):
+    """Of open files, or skips."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        pytest.skip(f"the limit of open files is {hard}")
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def test_at_the_limit_the_longest_idle_connection_makes_room(place, story):
@@ -390,11 +406,10 @@ def run_all(functions):
 def test_slow_clients_lose_their_connection_and_hurt_nobody(place, story):
     """One byte a second, half a request and then silence, and a client that never reads: each is
     cut off after 30 seconds; others are served as fast as without them."""
-    with make(place, story) as own, contextlib.ExitStack() as stack:
-        friends = [stack.enter_context(PolicyClient(own.policy)) for _ in range(4)]
+    with make(place, story) as own, make(place / "peace", story) as peaceful, \
+            contextlib.ExitStack() as stack:
+        pace = Pace(stack, peaceful, own)
         quiet = stack.enter_context(PolicyClient(own.policy))
-        latencies(friends, 500)
-        before = percentile(latencies(friends, 3000), 0.99)
         slow = [stack.enter_context(client_of(own, listener)) for listener in LISTENERS * 25]
         halves = [stack.enter_context(client_of(own, listener)) for listener in LISTENERS]
         for listener, client in zip(LISTENERS, halves):
@@ -404,22 +419,19 @@ def test_slow_clients_lose_their_connection_and_hurt_nobody(place, story):
         for listener, client in zip(LISTENERS, deaf):
             with contextlib.suppress(TimeoutError):
                 send_endlessly(client, client.request(*question(listener, UNKNOWN)) * 50, 10**8)
-        began = time.monotonic()
-        cut, among = {}, []
+        before, began, cut = counted(own), time.monotonic(), {}
         texts = [client.request(*question(LISTENERS[i % 4], "x" * 200))
                  for i, client in enumerate(slow)]
-        for second in range(40):
+        for second in range(36):
             for i, client in enumerate(slow):
                 if i not in cut:
                     try:
                         client.send(texts[i][second:second + 1])
                     except ConnectionError:
                         cut[i] = time.monotonic() - began
-            among += latencies(friends, 300)
+            pace.measure(150)
             time.sleep(max(0, began + second + 1 - time.monotonic()))
-        after = percentile(among, 0.99)
-        print(f"99th percentile {before * 1e6:.0f} us alone, {after * 1e6:.0f} us among slow ones; "
-              f"cut after {min(cut.values()):.1f} to {max(cut.values()):.1f} s")
+        print(f"cut after {min(cut.values()):.1f} to {max(cut.values()):.1f} s")
         assert len(cut) == len(slow)
         assert 28 < min(cut.values()) and max(cut.values()) < 35
         assert all(client.closed() for client in halves)
@@ -429,7 +441,8 @@ def test_slow_clients_lose_their_connection_and_hurt_nobody(place, story):
                 while True:
                     client.receive()
         assert quiet.ask(KNOWN) == "DUNNO"
-        assert after <= 2 * before
+        assert counted(own, before)['connections_cut_total{reason="slow"}'] == len(slow) + 8
+        pace.check()
 
 
 # Signals
