@@ -61,22 +61,19 @@ static void put_local(struct output *out, const char *local, size_t length)
 	put(out, "\"", 1);
 }
 
-/* The length of `@a,@[IPv6:::1]:` in front. A mail server takes off one at a time, so
- * that what stands behind it may be another one. */
+/* The length of `@a,@b:` in front. Mail servers take off one at a time, so that what stands behind
+ * it may be another one, and look for no more than the first colon: one in `@[IPv6:::1]:` ends the
+ * route for them. The router, which knows better, then refuses what is left. */
 static size_t source_routes(const char *name, size_t length)
 {
-	size_t skipped = 0, at = 0;
+	size_t skipped = 0;
 
-	while (at < length && name[at] == '@') {
-		while (at < length && name[at] != ':') {
-			const char *close =
-				name[at] == '[' ? memchr(name + at, ']', length - at) : NULL;
+	while (skipped < length && name[skipped] == '@') {
+		const char *colon = memchr(name + skipped, ':', length - skipped);
 
-			at = close ? (size_t)(close - name) : at + 1;
-		}
-		if (at == length)
+		if (!colon)
 			break;
-		skipped = ++at;
+		skipped = (size_t)(colon - name) + 1;
 	}
 	return skipped;
 }

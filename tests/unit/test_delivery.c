@@ -101,7 +101,8 @@ static void an_account_becomes_its_address(void **state)
 		{"info+Lists@client2.com", "info+Lists@client2.com"},
 		{"info+@client2.com", "info+@client2.com"},
 		{"lists@client2.com", "info+lists@client2.com"},
-		{"info+Gr\xc3\xb6\xc3\x9f\x65@client2.com", "info+Gr\xc3\xb6\xc3\x9f\x65@client2.com"},
+		{"info+Gr\xc3\xb6\xc3\x9f\x65@client2.com",
+		 "info+Gr\xc3\xb6\xc3\x9f\x65@client2.com"},
 		{"team+a@client1.com", "team+a@client1.com"},
 		{"team+a+b@client1.com", "team+a+b@client1.com"},
 		{"info-x@dash.example", "info-x@dash.example"},
@@ -189,9 +190,9 @@ static void targets_become_addresses(void **state)
 		char address[DELIVERY_SIZE];
 		bool found = false;
 
-		assert_int_equal(delivery_target(fixture->open.reader, &answer.targets[i], address,
-						 &error),
-				 1);
+		assert_int_equal(
+			delivery_target(fixture->open.reader, &answer.targets[i], address, &error),
+			1);
 		for (size_t n = 0; n < 3; n++)
 			found = found || strcmp(address, expected[n]) == 0;
 		if (!found)
@@ -262,7 +263,8 @@ static void internal_forms_become_external_ones(void **state)
 		{"@a.example:info@client2.com", "@a.example:info@client2.com"},
 		{"@a,@b:in fo@client2.com", "@a,@b:\"in fo\"@client2.com"},
 		{"@a:@b:in fo@client2.com", "@a:@b:\"in fo\"@client2.com"},
-		{"@[IPv6:::1],@b:in fo@client2.com", "@[IPv6:::1],@b:\"in fo\"@client2.com"},
+		{"@[192.0.2.1],@b:in fo@client2.com", "@[192.0.2.1],@b:\"in fo\"@client2.com"},
+		{"@[IPv6:::1]:info@client2.com", "@[IPv6:\"::1]:info\"@client2.com"},
 		{"@a:", "@a:"},
 		{"x@a:b@c", "\"x@a:b\"@c"},
 	};
@@ -289,15 +291,50 @@ static void internal_forms_become_external_ones(void **state)
 static void an_external_form_has_the_quotes_it_needs_and_no_others(void **state)
 {
 	static const char *const external[] = {
-		"info@client2.com", "info%client1.com@company.com", "a!b#c@d", "\"in fo\"@client2.com",
-		"\"a@b\"@c", "\"\\\"a%b\\\"\"@c", "\"a\\\\b\"@c", "\"a..b\"@c", "\".\"@c",
-		"info@[192.0.2.1]", "info@", "m\xc3\xbcller@client2.com", "info@client2.com.",
+		"info@client2.com",
+		"info%client1.com@company.com",
+		"a!b#c@d",
+		"\"in fo\"@client2.com",
+		"\"a@b\"@c",
+		"\"\\\"a%b\\\"\"@c",
+		"\"a\\\\b\"@c",
+		"\"a..b\"@c",
+		"\".\"@c",
+		"info@[192.0.2.1]",
+		"info@",
+		"m\xc3\xbcller@client2.com",
+		"info@client2.com.",
 	};
 	static const char *const others[] = {
-		"", "@", "info", "@client2.com", "info%client2.com", "a!b", "*", "in fo", "in fo@client2.com",
-		"a@b@c", "a..b@c", ".a@c", "a.@c", "a,b@c", "a\\b@c", "\"info\"@c", "\"a%b\"@c",
-		"\"in\\ fo\"@c", "\"a\"b\"@c", "\"a\"@b@c", "\"in fo@c", "in\"fo@c", "\"in fo\\\"@c",
-		"@a:info@c", "@a,@b:in fo@c", "\"@a:info\"@c", "\"@a\"@c", "\"\"@c", "\"\xc3\xbc\"@c",
+		"",
+		"@",
+		"info",
+		"@client2.com",
+		"info%client2.com",
+		"a!b",
+		"*",
+		"in fo",
+		"in fo@client2.com",
+		"a@b@c",
+		"a..b@c",
+		".a@c",
+		"a.@c",
+		"a,b@c",
+		"a\\b@c",
+		"\"info\"@c",
+		"\"a%b\"@c",
+		"\"in\\ fo\"@c",
+		"\"a\"b\"@c",
+		"\"a\"@b@c",
+		"\"in fo@c",
+		"in\"fo@c",
+		"\"in fo\\\"@c",
+		"@a:info@c",
+		"@a,@b:in fo@c",
+		"\"@a:info\"@c",
+		"\"@a\"@c",
+		"\"\"@c",
+		"\"\xc3\xbc\"@c",
 	};
 
 	(void)state;
@@ -350,19 +387,65 @@ static const char domains[] =
 static void domains_are_ours_by_name_alias_or_record(void **state)
 {
 	static const char *const ours[] = {
-		"a.example", "A.Example.", "aka.example", "b\xc3\xbc.example", "xn--b-eha.example",
-		"out.example", "old.example", "older.example", "to-alias.example", "junk.example",
-		"one.example", "one-nobody.example", "one-out.example", "all.example", "all-one.example",
-		"x.sub.example", "nobody.sub.example", "a.any.example", "aka.any.example",
-		"old.any.example", "a.pairs.example", "[192.0.2.7]", "[IPv6:::ffff:192.0.2.7]",
+		"a.example",
+		"A.Example.",
+		"aka.example",
+		"b\xc3\xbc.example",
+		"xn--b-eha.example",
+		"out.example",
+		"old.example",
+		"older.example",
+		"to-alias.example",
+		"junk.example",
+		"one.example",
+		"one-nobody.example",
+		"one-out.example",
+		"all.example",
+		"all-one.example",
+		"x.sub.example",
+		"nobody.sub.example",
+		"a.any.example",
+		"aka.any.example",
+		"old.any.example",
+		"a.pairs.example",
+		"[192.0.2.7]",
+		"[IPv6:::ffff:192.0.2.7]",
 	};
 	static const char *const others[] = {
-		"remote.example", "gone.example", "closed.example", "a.ring.example", "one-remote.example",
-		"all-remote.example", "all-relay.example", "remote.any.example", "closed.any.example",
-		"a.relay.example.remote", "remote.relay.example", "remote.pairs.example", "some.example",
-		"late.example", "sub.a.example", "example", "", ".", ".a.example", "a..example", "a.example..",
-		"*", "*.a.example", "a.example:25", "a b", "info@a.example", "@a.example", "192.0.2.7",
-		"[203.0.113.9]", "[192.0.2.7", "[]", "[192.0.2.7].", "a%a.example", "\xff.example",
+		"remote.example",
+		"gone.example",
+		"closed.example",
+		"a.ring.example",
+		"one-remote.example",
+		"all-remote.example",
+		"all-relay.example",
+		"remote.any.example",
+		"closed.any.example",
+		"a.relay.example.remote",
+		"remote.relay.example",
+		"remote.pairs.example",
+		"some.example",
+		"late.example",
+		"sub.a.example",
+		"example",
+		"",
+		".",
+		".a.example",
+		"a..example",
+		"a.example..",
+		"*",
+		"*.a.example",
+		"a.example:25",
+		"a b",
+		"info@a.example",
+		"@a.example",
+		"192.0.2.7",
+		"[203.0.113.9]",
+		"[192.0.2.7",
+		"[]",
+		"[192.0.2.7].",
+		"a%a.example",
+		"\xff.example",
 	};
 	char *folder = support_folder();
 	struct error error = {0};
@@ -414,8 +497,8 @@ static void an_address_of_an_account_is_final(void **state)
 			assert_int_equal(again.result, ROUTE_ACCOUNT);
 			if (!(answer.flags & ROUTE_EXTERNAL))
 				assert_string_equal(again.address, answer.address);
-			assert_int_equal(delivery_address(fixture->open.reader, &again, second, &error),
-					 1);
+			assert_int_equal(
+				delivery_address(fixture->open.reader, &again, second, &error), 1);
 			if (strcmp(second, address) != 0 && !(answer.flags & ROUTE_EXTERNAL))
 				fail_msg("%s: %s", address, second);
 		}
@@ -449,8 +532,9 @@ static void a_failed_lookup_is_a_failure(void **state)
 		}
 		assert_int_equal(result, 1);
 	}
-	static const char *const domains_of_rows[] = {"company.com", "remote.example", "x.branch.example",
-						      "order.example", "[192.0.2.2]", "old.example"};
+	static const char *const domains_of_rows[] = {"company.com",	  "remote.example",
+						      "x.branch.example", "order.example",
+						      "[192.0.2.2]",	  "old.example"};
 	for (size_t i = 0; i < sizeof domains_of_rows / sizeof domains_of_rows[0]; i++) {
 		int result = -1;
 
