@@ -60,11 +60,27 @@ static int become(const char *name, char **error_r)
 	return 0;
 }
 
+static bool has_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2] = {{0}, {0}};
+
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return true;
+	for (size_t i = 0; i < 2; i++)
+		if (sets[i].effective || sets[i].permitted || sets[i].inheritable)
+			return true;
+	return false;
+}
+
+/* Only where there are some: systemd has taken them already, and the call that does it with them. */
 static int drop_capabilities(char **error_r)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	const struct __user_cap_data_struct none[2] = {{0}, {0}};
 
+	if (!has_capabilities())
+		return 0;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (syscall(SYS_capset, &header, none) < 0)
 		return fail(error_r, "it cannot give its capabilities up: %s", strerror(errno));
@@ -85,6 +101,8 @@ static int verify(char **error_r)
 	if (real != effective || real != saved || group_real != group_effective ||
 	    group_real != group_saved)
 		return fail(error_r, "it is still two users, or in two groups, at once");
+	if (has_capabilities())
+		return fail(error_r, "it still has capabilities");
 	if (setuid(0) == 0 || seteuid(0) == 0)
 		return fail(error_r, "it could become root again");
 	return 0;
