@@ -92,10 +92,13 @@ static void before_waiting(uv_prepare_t *prepare)
 		finish(worker);
 }
 
+/* Again for connections that were given after the order to stop. */
 static void drain(struct worker *worker, unsigned milliseconds)
 {
-	worker->draining = true;
 	connections_drain(&worker->connections);
+	if (worker->draining)
+		return;
+	worker->draining = true;
 	uv_timer_start(&worker->end, on_end, milliseconds, 0);
 	uv_prepare_start(&worker->before, before_waiting);
 }
@@ -111,7 +114,7 @@ static void on_wake(uv_async_t *async)
 	for (size_t i = 0; i < count; i++)
 		connection_open(&worker->connections, given[i].service, given[i].fd);
 	free(given);
-	if (stop && !worker->draining)
+	if (stop)
 		drain(worker, stop_ms);
 }
 
