@@ -65,9 +65,12 @@ class Postfix:
 
     def prepare(self):
         """The folders, so that Dovecot and the daemon can put their sockets there."""
-        shutil.copytree("/etc/postfix", self.config, dirs_exist_ok=True, symlinks=True)
-        for path in (self.config / "master.cf", self.config / "main.cf"):
-            path.unlink(missing_ok=True)
+        self.config.mkdir(exist_ok=True)
+        for name in ("dynamicmaps.cf", "dynamicmaps.cf.d", "postfix-files", "postfix-files.d"):
+            if Path("/etc/postfix", name).is_dir():
+                shutil.copytree(Path("/etc/postfix", name), self.config / name, dirs_exist_ok=True)
+            elif Path("/etc/postfix", name).exists():
+                shutil.copy(Path("/etc/postfix", name), self.config / name)
         for path in (self.queue, self.queue / "private", self.data):
             path.mkdir(exist_ok=True)
         shutil.chown(self.data, "postfix")
@@ -212,7 +215,7 @@ class Sink:
     def start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            ["smtp-sink", "-c", "-d", str(self.folder / "m."), "-8",
+            ["smtp-sink", "-u", "root", "-d", str(self.folder / "m."), "-8",
              f"inet:{self.address}:{self.port}", "100"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -229,6 +232,10 @@ class Sink:
             if token in text:
                 found += re.findall(r"^X-Rcpt-Args: <(.*)>", text, re.M)
         return found
+
+
+def as_bytes(address):
+    return address if isinstance(address, bytes) else address.encode()
 
 
 class Mail:
@@ -288,7 +295,8 @@ class Mail:
             self.folder / "dovecot", [dovecot.accounts(self.homing.path), *self.more_passdbs()],
             [dovecot.accounts(self.homing.path), *self.more_userdbs()], tls=self.tls,
             raw=self.dovecot_services(), settings=self.dovecot_settings())
-        options = {"socket_mode": "0660", "socket_group": "postfix", "user": "postfix"}
+        options = {"socket_mode": "0660", "socket_group": "postfix", "user": "postfix",
+                   "max_connections": 2000}
         if self.userdb:
             options["userdb"] = self.dovecot.base / "auth-userdb"
         self.policyd = Policyd(self.postfix.queue / "homing", self.homing.path,
@@ -323,7 +331,8 @@ class Mail:
         return []
 
     def dovecot_settings(self):
-        return {}
+        return {"lmtp_save_to_detail_mailbox": "yes", "lda_mailbox_autocreate": "yes",
+                "recipient_delimiter": '"+-"'}
 
     def dovecot_services(self):
         """What `homingctl config postfix` says that Dovecot needs, with this queue's path."""
@@ -368,7 +377,7 @@ service auth {{
 
     def logs(self):
         return (f"--- Postfix\n{self.postfix.log()[-5000:]}\n--- homing-policyd\n"
-                f"{self.policyd.log()[-3000:]}\n--- Dovecot\n{self.dovecot.log()[-3000:]}")
+                f"{self.policyd.log()[-2000:]}\n--- Dovecot\n{self.dovecot.log()[-1000:]}")
 
     # Sending
 
@@ -392,7 +401,8 @@ service auth {{
             connection.ehlo_or_helo_if_needed()
             code, text = connection.docmd(f"MAIL FROM:<{sender}>" + "".join(f" {o}" for o in options))
             if code == 250:
-                code, text = connection.docmd(f"RCPT TO:<{recipient}>")
+                connection.send(b"RCPT TO:<%s>\r\n" % as_bytes(recipient))
+                code, text = connection.getreply()
             connection.docmd("RSET")
             return code, text.decode(errors="replace")
         finally:
@@ -413,12 +423,8 @@ service auth {{
             if code != 250:
                 raise smtplib.SMTPSenderRefused(code, text, sender)
             for recipient in recipients:
-                if isinstance(recipient, bytes):
-                    connection.send(b"RCPT TO:<" + recipient + b">\r\n")
-                    code, text = connection.getreply()
-                else:
-                    connection.command_encoding = "utf-8"
-                    code, text = connection.docmd(f"RCPT TO:<{recipient}>")
+                connection.send(b"RCPT TO:<%s>\r\n" % as_bytes(recipient))
+                code, text = connection.getreply()
                 answers[recipient] = code, text.decode(errors="replace")
             if any(code == 250 for code, _ in answers.values()):
                 code, text = connection.data(
