@@ -67,11 +67,11 @@ const char policy_too_long[] = "longer than 65536 bytes";
 static const char line_without[] = "a line without `=`";
 static const char nul[] = "a NUL";
 
-/* The line that ends at `end`; nothing behind the previous line's end was looked at for `=`. Going
- * back for its start costs each byte once, so a request costs the same in one piece as in many. */
-static const char *line_start(const char *data, const char *end)
+/* The start of the line that `next` is in. Going back for it costs each byte once, when the line's
+ * end has come, so a request costs the same in one piece as in many. */
+static const char *line_start(const char *data, const char *next)
 {
-	const char *before = memrchr(data, '\n', (size_t)(end - data));
+	const char *before = memrchr(data, '\n', (size_t)(next - data));
 
 	return before ? before + 1 : data;
 }
@@ -79,36 +79,29 @@ static const char *line_start(const char *data, const char *end)
 ssize_t policy_frame(const char *data, size_t length, size_t *seen, const char **why_r)
 {
 	size_t limit = length < POLICY_MAX_REQUEST ? length : POLICY_MAX_REQUEST;
-	const char *next = data + (*seen < limit ? *seen : limit), *stop = data + limit, *end;
+	const char *fresh = data + (*seen < limit ? *seen : limit), *stop = data + limit;
+	const char *next = fresh, *line = NULL, *end, *why = NULL;
 
-	while ((end = memchr(next, '\n', (size_t)(stop - next))) != NULL) {
-		const char *line = line_start(data, end);
-		size_t line_length = (size_t)(end - line);
-
-		if (is_empty_line(line, line_length)) {
-			*seen = 0;
-			return end + 1 - data;
+	for (; (end = memchr(next, '\n', (size_t)(stop - next))) != NULL; line = next = end + 1) {
+		if (!line)
+			line = line_start(data, next);
+		if (is_empty_line(line, (size_t)(end - line)))
+			break;
+		if (!memchr(line, '=', (size_t)(end - line))) {
+			why = line_without;
+			break;
 		}
-		if (has_nul(next, (size_t)(end - next))) {
-			*why_r = nul;
-			return -1;
-		}
-		if (!memchr(line, '=', line_length)) {
-			*why_r = line_without;
-			return -1;
-		}
-		next = end + 1;
 	}
-	if (has_nul(next, (size_t)(stop - next))) {
-		*why_r = nul;
+	if (has_nul(fresh, (size_t)((end ? end : stop) - fresh)))
+		why = nul;
+	else if (!end && limit == POLICY_MAX_REQUEST)
+		why = policy_too_long;
+	if (why) {
+		*why_r = why;
 		return -1;
 	}
-	if (limit == POLICY_MAX_REQUEST) {
-		*why_r = policy_too_long;
-		return -1;
-	}
-	*seen = limit;
-	return 0;
+	*seen = end ? 0 : limit;
+	return end ? end + 1 - data : 0;
 }
 
 /* Takes one line without its end. */

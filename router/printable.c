@@ -4,68 +4,71 @@
 #include <string.h>
 #include <unistr.h>
 
+/* How many bytes at the front are printable ASCII: nearly every byte of nearly every text. */
+static size_t plain_run(const char *text, size_t length)
+{
+	size_t run = 0;
+
+	while (run < length && (unsigned char)(text[run] - 0x20) < 0x7f - 0x20)
+		run++;
+	return run;
+}
+
 size_t printable_character(const char *text, size_t length)
 {
-	unsigned char first = length > 0 ? (unsigned char)*text : 0;
 	ucs4_t character;
 
-	/* nearly every byte of nearly every text */
-	if (first < 0x7f)
-		return first >= 0x20 ? 1 : 0;
+	if (length == 0 || (unsigned char)*text < 0x80)
+		return plain_run(text, length > 0 ? 1 : 0);
 	int used = u8_mbtoucr(&character, (const uint8_t *)text, length);
 	if (used <= 0 || character < 0xa0 || character == 0x2028 || character == 0x2029)
 		return 0;
 	return (size_t)used;
 }
 
-static size_t escape_byte(char *out, unsigned char byte)
+enum width { REPLACED = 1, ESCAPED = 4 };
+
+/* What stands for a byte that is not printable. */
+static void put_other(char *out, unsigned char byte, enum width width)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	out[0] = '\\';
-	out[1] = 'x';
-	out[2] = digits[byte >> 4];
-	out[3] = digits[byte & 15];
-	return 4;
+	if (width == REPLACED)
+		out[0] = '?';
+	else
+		memcpy(out, (char[]){'\\', 'x', digits[byte >> 4], digits[byte & 15]}, ESCAPED);
 }
 
-size_t printable_escape(char *out, size_t size, const char *text, size_t length)
+static size_t copy(char *out, size_t size, const char *text, size_t length, enum width width)
 {
-	size_t used = 0, step;
+	size_t used = 0, i = 0;
 
-	for (size_t i = 0; i < length; i += step) {
-		size_t plain = printable_character(text + i, length - i);
+	while (i < length) {
+		size_t room = size - 1 - used, left = length - i;
+		size_t plain = plain_run(text + i, left < room ? left : room);
 
-		step = plain > 0 ? plain : 1;
-		if (used + (plain > 0 ? plain : 4) >= size)
-			break;
-		if (plain > 0) {
-			memcpy(out + used, text + i, plain);
-			used += plain;
-		} else {
-			used += escape_byte(out + used, (unsigned char)text[i]);
-		}
-	}
-	out[used] = '\0';
-	return used;
-}
-
-size_t printable_replace(char *out, size_t size, const char *text, size_t length)
-{
-	size_t used = 0, step;
-
-	for (size_t i = 0; i < length; i += step) {
-		size_t plain = printable_character(text + i, length - i);
-
-		step = plain > 0 ? plain : 1;
-		if (used + step >= size)
+		if (plain == 0)
+			plain = printable_character(text + i, left);
+		size_t need = plain > 0 ? plain : width;
+		if (need > room)
 			break;
 		if (plain > 0)
 			memcpy(out + used, text + i, plain);
 		else
-			out[used] = '?';
-		used += step;
+			put_other(out + used, (unsigned char)text[i], width);
+		used += need;
+		i += plain > 0 ? plain : 1;
 	}
 	out[used] = '\0';
 	return used;
+}
+
+size_t printable_escape(char *out, size_t size, const char *text, size_t length)
+{
+	return copy(out, size, text, length, ESCAPED);
+}
+
+size_t printable_replace(char *out, size_t size, const char *text, size_t length)
+{
+	return copy(out, size, text, length, REPLACED);
 }
