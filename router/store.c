@@ -447,9 +447,9 @@ int store_check(struct store *store, struct error *error)
 	if (unchanged)
 		return 0;
 	bool sound = check_path(store->path, &status, &page_size, error) == 0;
+	pthread_rwlock_wrlock(&store->lock);
 	bool same = sound && status.st_dev == store->checked.st_dev &&
 		    status.st_ino == store->checked.st_ino;
-	pthread_rwlock_wrlock(&store->lock);
 	int answer = 0;
 	if (same) {
 		store->checked = status;
