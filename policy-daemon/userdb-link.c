@@ -1,5 +1,6 @@
-/* One connection at a time. A stream is what belongs to one of them; when the link gives it up, it
- * is closed and frees itself, and whatever the system still has to say about it is nobody's. */
+/* A stream is what belongs to one connection. There is one that counts and at most one old one. When
+ * the link gives a stream up, it is closed and frees itself, and whatever the system still has to say
+ * about it is nobody's. */
 #include "userdb-link.h"
 
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 enum {
 	PAUSE_MIN_MS = 50,
 	PAUSE_MAX_MS = 2000,
+	RENEW_MS = 5000,     /* the age of a connection; Dovecot kills what is left after some more */
+	SUSPECT_MS = 1000,   /* a younger one is of the Dovecot of now */
 	GREETING_LINES = 64, /* at most; Dovecot has two */
 	IN_SIZE = 4 * USERDB_LINE_MAX,
 	OUT_SIZE = 65536,
@@ -31,6 +34,8 @@ struct stream {
 	uv_connect_t connect;
 	uv_write_t write;
 	struct userdb_link *link; /* NULL: given up */
+	unsigned number;	  /* once greeted */
+	bool greeted;
 	bool writing;
 	unsigned greeting_lines;
 	size_t used; /* of `in` */
@@ -40,13 +45,20 @@ struct stream {
 
 struct userdb_link {
 	uv_loop_t *loop;
-	uv_timer_t timer; /* the end of a pause, or of the patience with a greeting */
+	uv_timer_t timer; /* the end of a pause, of the patience with a greeting, of a connection */
 	enum state state;
 	struct stream *stream; /* NULL while OFF and PAUSING */
-	unsigned pause_ms;     /* the next one */
+	struct stream *old;    /* NULL: none; it has been greeted */
+	unsigned last_number;
+	unsigned pause_ms; /* the next one */
 	unsigned greeting_ms;
-	uint64_t down_since; /* by uv_now(); 0: it is not, or nobody tries */
-	bool complained;     /* of this time down */
+	/* By uv_now(). */
+	uint64_t ready_since;
+	uint64_t down_since; /* 0: it is not, or nobody tries */
+	uint64_t suspected;  /* the last time; 0: never */
+	bool is_connected;   /* as the owner knows it */
+	bool was_lost;
+	bool complained; /* of this time down */
 	const struct userdb_link_owner *owner;
 	void *context;
 	char path[];
@@ -54,20 +66,35 @@ struct userdb_link {
 
 static void on_timer(uv_timer_t *timer);
 
+static void tell_connected(struct userdb_link *link, bool connected)
+{
+	if (connected != link->is_connected)
+		link->owner->connected(link->context, connected, link->was_lost);
+	link->is_connected = connected;
+}
+
 static void on_stream_closed(uv_handle_t *handle)
 {
 	free(handle->data);
 }
 
-static void give_stream_up(struct userdb_link *link)
+static void give_up(struct stream **stream_p)
 {
-	struct stream *stream = link->stream;
+	struct stream *stream = *stream_p;
 
-	link->stream = NULL;
 	if (!stream)
 		return;
+	*stream_p = NULL;
 	stream->link = NULL;
 	uv_close((uv_handle_t *)&stream->pipe, on_stream_closed);
+}
+
+static void give_old_up(struct userdb_link *link)
+{
+	unsigned number = link->old->number;
+
+	give_up(&link->old);
+	link->owner->lost(link->context, number);
 }
 
 /* Ends a try or a connection; the next one comes after a pause. */
@@ -78,19 +105,30 @@ static void fail(struct userdb_link *link, enum log_level level, const char *wha
 	log_seldom(was_ready ? "userdb-lost" : "userdb-down", LOG_SECONDS, level,
 		   "userdb: %s: %s: %s", link->path, what, why);
 	link->complained = true;
-	give_stream_up(link);
+	give_up(&link->stream);
 	link->state = PAUSING;
+	link->was_lost |= link->is_connected;
 	if (link->down_since == 0)
 		link->down_since = uv_now(link->loop);
 	uv_timer_start(&link->timer, on_timer, link->pause_ms, 0);
 	link->pause_ms = 2 * link->pause_ms < PAUSE_MAX_MS ? 2 * link->pause_ms : PAUSE_MAX_MS;
+	tell_connected(link, false);
 	if (was_ready)
-		link->owner->lost(link->context);
+		link->owner->lost(link->context, link->last_number);
 }
 
-static void broken(struct userdb_link *link, const char *why)
+static void stream_failed(struct stream *stream, enum log_level level, const char *what,
+			  const char *why)
 {
-	fail(link, LOG_LEVEL_WARNING, "the connection is closed and made again", why);
+	if (stream == stream->link->old)
+		give_old_up(stream->link);
+	else
+		fail(stream->link, level, what, why);
+}
+
+static void broken(struct stream *stream, const char *why)
+{
+	stream_failed(stream, LOG_LEVEL_WARNING, "the connection is closed and made again", why);
 }
 
 static void on_written(uv_write_t *request, int status);
@@ -101,18 +139,20 @@ static void start_write(struct stream *stream, size_t length)
 	int rc = uv_write(&stream->write, (uv_stream_t *)&stream->pipe, &buffer, 1, on_written);
 
 	if (rc < 0)
-		broken(stream->link, uv_strerror(rc));
+		broken(stream, uv_strerror(rc));
 	else
 		stream->writing = true;
 }
 
 static void send_more(struct userdb_link *link)
 {
-	if (link->state != READY || link->stream->writing)
+	struct stream *stream = link->stream;
+
+	if (link->state != READY || stream->writing)
 		return;
-	size_t length = link->owner->fill(link->context, link->stream->out, OUT_SIZE);
+	size_t length = link->owner->fill(link->context, stream->number, stream->out, OUT_SIZE);
 	if (length > 0)
-		start_write(link->stream, length);
+		start_write(stream, length);
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -123,42 +163,64 @@ static void on_written(uv_write_t *request, int status)
 	if (!stream->link)
 		return;
 	if (status < 0)
-		broken(stream->link, uv_strerror(status));
+		broken(stream, uv_strerror(status));
 	else
 		send_more(stream->link);
 }
 
 static void become_ready(struct userdb_link *link)
 {
+	struct stream *stream = link->stream;
+
 	if (link->complained)
 		log_line(LOG_LEVEL_INFO, "userdb: %s: connected", link->path);
-	link->complained = false;
-	link->down_since = 0;
+	stream->greeted = true;
+	stream->number = ++link->last_number;
+	if (link->old && link->old->number != stream->number - 1)
+		give_old_up(link); /* there was one between them, which broke */
 	link->state = READY;
-	uv_timer_stop(&link->timer);
-	link->owner->ready(link->context);
+	link->ready_since = uv_now(link->loop);
+	uv_timer_start(&link->timer, on_timer, RENEW_MS, 0);
+	tell_connected(link, true);
+	link->down_since = 0;
+	link->was_lost = link->complained = false;
 	send_more(link);
 }
 
-static void take_line(struct userdb_link *link, const char *line, size_t length)
+static void take_answer(struct stream *stream, const char *line, size_t length)
+{
+	struct userdb_link *link = stream->link;
+	const char *why = link->owner->line(link->context, stream->number, line, length);
+
+	if (!stream->link)
+		return;
+	if (why)
+		broken(stream, why);
+	else if (stream != link->old)
+		link->pause_ms = PAUSE_MIN_MS; /* not before: it may break at each question */
+	else if (!link->owner->owes(link->context, stream->number))
+		give_old_up(link);
+}
+
+static void take_greeting(struct stream *stream, const char *line, size_t length)
 {
 	const char *why;
-
-	if (link->state == READY) {
-		why = link->owner->line(link->context, line, length);
-		if (why)
-			broken(link, why);
-		else
-			link->pause_ms = PAUSE_MIN_MS; /* not before: it may break at each question */
-		return;
-	}
 	int greeted = userdb_greeting_parse(line, length, &why);
+
 	if (greeted > 0)
-		become_ready(link);
+		become_ready(stream->link);
 	else if (greeted < 0)
-		broken(link, why);
-	else if (++link->stream->greeting_lines >= GREETING_LINES)
-		broken(link, "its greeting does not end");
+		broken(stream, why);
+	else if (++stream->greeting_lines >= GREETING_LINES)
+		broken(stream, "its greeting does not end");
+}
+
+static void take_line(struct stream *stream, const char *line, size_t length)
+{
+	if (stream->greeted)
+		take_answer(stream, line, length);
+	else
+		take_greeting(stream, line, length);
 }
 
 static void take_lines(struct stream *stream)
@@ -171,12 +233,12 @@ static void take_lines(struct stream *stream)
 		if (!end)
 			break;
 		begin += (size_t)(end - line) + 1;
-		take_line(stream->link, line, (size_t)(end - line));
+		take_line(stream, line, (size_t)(end - line));
 	}
 	stream->used -= begin;
 	memmove(stream->in, stream->in + begin, stream->used);
 	if (stream->link && stream->used > USERDB_LINE_MAX)
-		take_line(stream->link, stream->in, stream->used);
+		take_line(stream, stream->in, stream->used);
 }
 
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer_r)
@@ -197,12 +259,13 @@ static void on_read(uv_stream_t *pipe, ssize_t length, const uv_buf_t *buffer)
 	if (length > 0) {
 		stream->used += (size_t)length;
 		take_lines(stream);
-	} else if (length == UV_EOF && stream->link->state == READY) {
-		/* As Dovecot does it when it stops or reloads. */
-		fail(stream->link, LOG_LEVEL_INFO, "connecting again", "Dovecot closed the connection");
+	} else if (length == UV_EOF && stream->greeted) {
+		/* As a Dovecot does it that stops. */
+		stream_failed(stream, LOG_LEVEL_INFO, "connecting again",
+			      "Dovecot closed the connection");
 	} else {
-		broken(stream->link, length == UV_EOF ? "closed without a greeting"
-						      : uv_strerror((int)length));
+		broken(stream, length == UV_EOF ? "closed without a greeting"
+						: uv_strerror((int)length));
 	}
 }
 
@@ -245,10 +308,8 @@ static struct stream *stream_create(struct userdb_link *link)
 
 	if (!stream)
 		return NULL;
+	memset(stream, 0, offsetof(struct stream, in));
 	stream->link = link;
-	stream->writing = false;
-	stream->greeting_lines = 0;
-	stream->used = 0;
 	stream->pipe.data = stream->connect.data = stream->write.data = stream;
 	if (uv_pipe_init(link->loop, &stream->pipe, 0) < 0) {
 		free(stream);
@@ -274,18 +335,51 @@ static void start_connecting(struct userdb_link *link)
 	uv_pipe_connect(&link->stream->connect, &link->stream->pipe, link->path, on_connected);
 }
 
+static void connect_if_wanted(struct userdb_link *link)
+{
+	if (link->owner->wanted(link->context)) {
+		start_connecting(link);
+		return;
+	}
+	uv_timer_stop(&link->timer);
+	link->state = OFF;
+	link->down_since = 0;
+	link->pause_ms = PAUSE_MIN_MS;
+	tell_connected(link, false);
+}
+
+/* The connection becomes the old one; READY ends. */
+static void renew(struct userdb_link *link)
+{
+	if (link->old)
+		give_old_up(link);
+	link->old = link->stream;
+	link->stream = NULL;
+	if (!link->owner->owes(link->context, link->old->number))
+		give_old_up(link);
+	connect_if_wanted(link);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct userdb_link *link = timer->data;
 
-	if (link->state != PAUSING) {
-		broken(link, "it does not greet in time");
-	} else if (link->owner->wanted(link->context)) {
-		start_connecting(link);
-	} else {
-		link->state = OFF;
-		link->down_since = 0;
-		link->pause_ms = PAUSE_MIN_MS;
+	switch (link->state) {
+	case OFF:
+		break;
+	case PAUSING:
+		connect_if_wanted(link);
+		break;
+	case CONNECTING:
+	case GREETING:
+		broken(link->stream, "it does not greet in time");
+		break;
+	case READY:
+		if (link->old)
+			uv_timer_start(timer, on_timer, RENEW_MS, 0); /* first things first */
+		else
+			renew(link);
+		break;
 	}
 }
 
@@ -318,7 +412,8 @@ void userdb_link_destroy(struct userdb_link **link_p)
 
 	if (!link)
 		return;
-	give_stream_up(link);
+	give_up(&link->stream);
+	give_up(&link->old);
 	uv_close((uv_handle_t *)&link->timer, on_timer_closed);
 	*link_p = NULL;
 }
@@ -331,18 +426,31 @@ void userdb_link_wake(struct userdb_link *link)
 		send_more(link);
 }
 
-void userdb_link_break(struct userdb_link *link, const char *why)
+void userdb_link_suspect(struct userdb_link *link)
 {
-	if (link->state == READY)
-		broken(link, why);
+	uint64_t now = uv_now(link->loop);
+
+	if (link->state != READY || now - link->ready_since < SUSPECT_MS ||
+	    (link->suspected != 0 && now - link->suspected < RENEW_MS))
+		return;
+	link->suspected = now;
+	renew(link);
 }
 
-const char *userdb_link_path(const struct userdb_link *link)
+void userdb_link_break(struct userdb_link *link, unsigned number, const char *why)
 {
-	return link->path;
+	if (link->old && link->old->number == number)
+		give_old_up(link);
+	else if (link->state == READY && link->stream->number == number)
+		broken(link->stream, why);
 }
 
 bool userdb_link_is_down(const struct userdb_link *link, unsigned ms)
 {
 	return link->down_since != 0 && uv_now(link->loop) - link->down_since > ms;
+}
+
+const char *userdb_link_path(const struct userdb_link *link)
+{
+	return link->path;
 }

@@ -1,5 +1,11 @@
 /* The connection to Dovecot's userdb socket: made when it is wanted, greeted, made again with growing
- * pauses when it breaks. What is said on it is its owner's business. Belongs to one event loop. */
+ * pauses when it breaks, and renewed after some seconds even when it does not. For an auth process
+ * that Dovecot has replaced, by a reload or a restart, lives on with its old configuration for as long
+ * as a client stays: it waits for them to leave. What was asked on the old connection is answered
+ * there, while the next questions go out on the new one.
+ *
+ * What is said on a connection is its owner's business. Connections are told apart by numbers; when
+ * one begins, the one before it may still be there, and no other. Belongs to one event loop. */
 #ifndef HOMING_USERDB_LINK_H
 #define HOMING_USERDB_LINK_H
 
@@ -10,19 +16,22 @@
 
 struct userdb_link;
 
-/* How the connection talks to its owner. Each may be called from within any function of the owner's
- * that calls userdb_link_wake() or userdb_link_break(). */
+/* How the link talks to its owner. Each may be called from within userdb_link_wake(), _suspect()
+ * and _break(). */
 struct userdb_link_owner {
-	/* Dovecot has greeted; `fill` comes next. */
-	void (*ready)(void *context);
-	/* A connection that was ready is gone. What was said on it may have been heard or not. */
-	void (*lost)(void *context);
-	/* Writes whole lines to send; returns their length, 0: there is nothing now. */
-	size_t (*fill)(void *context, char *out, size_t size);
+	/* There is a connection now, or none any more. `again`: one had been lost. Planned renewal is
+	 * neither. */
+	void (*connected)(void *context, bool connected, bool again);
+	/* Writes whole lines to send on that connection; returns their length, 0: nothing now. */
+	size_t (*fill)(void *context, unsigned number, char *out, size_t size);
 	/* A line, without its end; of one that is longer than USERDB_LINE_MAX its beginning. NULL, or
 	 * why the connection is to be closed (a constant). */
-	const char *(*line)(void *context, const char *line, size_t length);
-	/* At the end of a pause: is a connection of use to anybody? */
+	const char *(*line)(void *context, unsigned number, const char *line, size_t length);
+	/* Does that connection still owe answers? If not, it goes when it is an old one. */
+	bool (*owes)(void *context, unsigned number);
+	/* It is gone, together with what it owes. */
+	void (*lost)(void *context, unsigned number);
+	/* Is a connection of use to anybody? */
 	bool (*wanted)(void *context);
 };
 
@@ -36,13 +45,17 @@ void userdb_link_destroy(struct userdb_link **link);
 /* There is something to send: connects where nothing is under way, asks `fill` where it is ready. */
 void userdb_link_wake(struct userdb_link *link);
 
-/* Closes a connection that is ready, and makes it again after a pause. */
-void userdb_link_break(struct userdb_link *link, const char *why);
+/* Answers look like those of an auth process that Dovecot has left behind: renews the connection,
+ * unless it is a new one, or this has been done a moment ago. */
+void userdb_link_suspect(struct userdb_link *link);
 
-/* The path that it was made with, as long as it lives. */
-const char *userdb_link_path(const struct userdb_link *link);
+/* Closes that connection; if it is not an old one, it is made again after a pause. */
+void userdb_link_break(struct userdb_link *link, unsigned number, const char *why);
 
 /* Has it been tried for longer than so many milliseconds, in vain? */
 bool userdb_link_is_down(const struct userdb_link *link, unsigned ms);
+
+/* The path that it was made with, as long as it lives. */
+const char *userdb_link_path(const struct userdb_link *link);
 
 #endif

@@ -8,7 +8,11 @@
  * and an answer to a number that is not out is none.
  *
  * Dovecot is taken for hung where nothing at all comes for timeout_ms while a question is out, or
- * where one of many answers stays away for LATE_FACTOR times that. Then the connection is made again. */
+ * where one of many answers stays away for LATE_FACTOR times that. Then the connection is made again.
+ *
+ * FAIL has two meanings. A Dovecot that stops or reloads fails what it cannot finish, and its successor
+ * knows after a moment. A Dovecot whose database is away fails too. So what failed is asked again once,
+ * a second later, on a new connection; the second FAIL counts. */
 #include "userdb.h"
 
 #include <stdatomic.h>
@@ -24,6 +28,7 @@
 enum {
 	MAX_SENDS = 2,	      /* of a lookup: at first, and once more where the connection broke */
 	LATE_FACTOR = 12,     /* Dovecot itself gives up a lookup after a minute */
+	RETRY_MS = 1000,      /* after a FAIL */
 	WANTED_MS = 60000,    /* after the last question, a connection is still made again */
 	FAIL_LOG_SECONDS = 60,
 };
@@ -37,12 +42,13 @@ const struct userdb_settings userdb_defaults = {
 };
 
 struct lookup {
-	struct link link;    /* in userdb.queued or userdb.sent, each in order of time */
+	struct link link;    /* in userdb.queued, userdb.failed, or `sent` of a connection */
 	struct link waiters; /* in order of time */
 	struct lookup *next_by_name, *next_by_id;
-	uint32_t id; /* 0 while queued */
+	uint32_t id; /* 0 unless sent */
+	unsigned number; /* of the connection, when sent */
 	unsigned sends;
-	uint64_t sent_at; /* uv_now() */
+	uint64_t sent_at, retry_at; /* uv_now() */
 	uint64_t hash;
 	char name[];
 };
@@ -58,6 +64,14 @@ struct waiter {
 	char rest[]; /* the name to ask for if there is none of the first; "": none */
 };
 
+/* What is out on a connection. Only the current one and the one before it are alive at a time. */
+struct connection {
+	struct link sent;   /* lookups, in order of time */
+	uint64_t last_line; /* uv_now() */
+};
+
+enum { CONNECTIONS = 2 };
+
 struct userdb {
 	uv_loop_t *loop;
 	struct userdb_settings settings;
@@ -68,14 +82,14 @@ struct userdb {
 	uv_timer_t timer; /* the next deadline */
 	unsigned open_handles;
 	bool closing;
-	bool was_connected;
 	bool is_connected;
 	bool one_is_to_blame; /* the connection breaks for one lookup, and that one is answered */
-	struct link queued, sent;     /* lookups */
+	struct link queued, failed; /* lookups; the failed ones in order of the time to ask again */
+	struct connection connections[CONNECTIONS]; /* by its number */
 	struct link waiting, decided; /* waiters; the first in order of deadlines */
 	size_t lookup_count, waiter_count;
 	uint32_t last_id;
-	uint64_t last_line, last_question; /* uv_now() */
+	uint64_t last_question; /* uv_now() */
 	size_t buckets;			   /* a power of two */
 	struct lookup **by_name, **by_id;
 };
@@ -309,32 +323,63 @@ static void lookup_failed(struct userdb *userdb, struct lookup *lookup)
 	lookup_free(userdb, lookup);
 }
 
-/* The connection on which it was sent is gone. */
-static void lookup_lost(struct userdb *userdb, struct lookup *lookup)
+/* It will not be answered where it was sent. */
+static void ask_again(struct userdb *userdb, struct lookup *lookup)
 {
 	lookup_forget_id(userdb, lookup);
-	if (userdb->one_is_to_blame)
-		lookup->sends--;
 	if (lookup->sends >= MAX_SENDS)
 		decide_all(userdb, lookup, EXISTENCE_UNKNOWN);
-	if (list_is_empty(&lookup->waiters)) {
-		lookup_free(userdb, lookup);
-		return;
-	}
 	list_remove(&lookup->link);
 	list_append(userdb->queued.next, &lookup->link); /* in front of the first */
+	drop_if_idle(userdb, lookup);
+	stir(userdb);
+}
+
+static void ask_again_later(struct userdb *userdb, struct lookup *lookup)
+{
+	lookup_forget_id(userdb, lookup);
+	lookup->retry_at = uv_now(userdb->loop) + RETRY_MS;
+	list_remove(&lookup->link);
+	list_append(&userdb->failed, &lookup->link);
+	drop_if_idle(userdb, lookup);
+	stir(userdb);
+}
+
+static void ask_failed_again(struct userdb *userdb)
+{
+	uint64_t now = uv_now(userdb->loop);
+
+	while (!list_is_empty(&userdb->failed)) {
+		struct lookup *lookup = LINK_OF(userdb->failed.next, struct lookup, link);
+		if (lookup->retry_at > now)
+			return;
+		list_remove(&lookup->link);
+		list_append(&userdb->queued, &lookup->link);
+		stir(userdb);
+	}
 }
 
 /* Time */
 
-static uint64_t silence_ends(const struct userdb *userdb)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	const struct lookup *first = LINK_OF(userdb->sent.next, struct lookup, link);
-	uint64_t timeout = userdb->settings.timeout_ms;
-	uint64_t since = first->sent_at > userdb->last_line ? first->sent_at : userdb->last_line;
-	uint64_t late = first->sent_at + LATE_FACTOR * timeout;
+	return a < b ? a : b;
+}
 
-	return since + timeout < late ? since + timeout : late;
+static struct connection *connection_of(struct userdb *userdb, unsigned number)
+{
+	return &userdb->connections[number % CONNECTIONS];
+}
+
+static uint64_t patience_ends(const struct userdb *userdb, const struct connection *connection)
+{
+	const struct lookup *first = LINK_OF(connection->sent.next, struct lookup, link);
+	uint64_t timeout = userdb->settings.timeout_ms, last_line = connection->last_line;
+
+	if (list_is_empty(&connection->sent))
+		return UINT64_MAX;
+	uint64_t last_sign = first->sent_at > last_line ? first->sent_at : last_line;
+	return earlier(last_sign + timeout, first->sent_at + LATE_FACTOR * timeout);
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -347,8 +392,10 @@ static void set_timer(struct userdb *userdb)
 		return;
 	if (!list_is_empty(&userdb->waiting))
 		next = LINK_OF(userdb->waiting.next, struct waiter, link)->deadline;
-	if (!list_is_empty(&userdb->sent) && silence_ends(userdb) < next)
-		next = silence_ends(userdb);
+	if (!list_is_empty(&userdb->failed))
+		next = earlier(next, LINK_OF(userdb->failed.next, struct lookup, link)->retry_at);
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		next = earlier(next, patience_ends(userdb, &userdb->connections[i]));
 	if (next == UINT64_MAX)
 		uv_timer_stop(&userdb->timer);
 	else
@@ -374,44 +421,31 @@ static void on_timer(uv_timer_t *timer)
 	struct userdb *userdb = timer->data;
 
 	expire(userdb);
-	if (!list_is_empty(&userdb->sent) && silence_ends(userdb) <= uv_now(userdb->loop))
-		userdb_link_break(userdb->link, "no answer in time");
+	ask_failed_again(userdb);
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		const struct connection *connection = &userdb->connections[i];
+		if (patience_ends(userdb, connection) <= uv_now(userdb->loop))
+			userdb_link_break(userdb->link,
+					  LINK_OF(connection->sent.next, struct lookup, link)->number,
+					  "no answer in time");
+	}
 	set_timer(userdb);
 }
 
-/* The connection's owner */
+/* The owner of the link */
 
-static void on_ready(void *context)
+static void on_connected(void *context, bool connected, bool again)
 {
 	struct userdb *userdb = context;
 	struct metrics *metrics = userdb->metrics;
 
-	userdb->is_connected = true;
-	add_to_gauge(&metrics->userdb_connected, 1);
-	if (userdb->was_connected)
+	userdb->is_connected = connected;
+	add_to_gauge(&metrics->userdb_connected, connected ? 1 : -1);
+	if (connected && again)
 		atomic_fetch_add_explicit(&metrics->userdb_reconnects, 1, memory_order_relaxed);
-	userdb->was_connected = true;
 }
 
-static void not_connected(struct userdb *userdb)
-{
-	if (userdb->is_connected)
-		add_to_gauge(&userdb->metrics->userdb_connected, -1);
-	userdb->is_connected = false;
-}
-
-static void on_lost(void *context)
-{
-	struct userdb *userdb = context;
-
-	not_connected(userdb);
-	while (!list_is_empty(&userdb->sent)) /* the last one first, so that the first is in front */
-		lookup_lost(userdb, LINK_OF(userdb->sent.previous, struct lookup, link));
-	userdb->one_is_to_blame = false;
-	set_timer(userdb);
-}
-
-static size_t on_fill(void *context, char *out, size_t size)
+static size_t on_fill(void *context, unsigned number, char *out, size_t size)
 {
 	struct userdb *userdb = context;
 	size_t used = 0;
@@ -419,10 +453,11 @@ static size_t on_fill(void *context, char *out, size_t size)
 	while (!list_is_empty(&userdb->queued) && size - used >= USERDB_QUESTION_MAX) {
 		struct lookup *lookup = LINK_OF(userdb->queued.next, struct lookup, link);
 		lookup_take_id(userdb, lookup);
+		lookup->number = number;
 		lookup->sends++;
 		lookup->sent_at = uv_now(userdb->loop);
 		list_remove(&lookup->link);
-		list_append(&userdb->sent, &lookup->link);
+		list_append(&connection_of(userdb, number)->sent, &lookup->link);
 		used += userdb_question_format(lookup->id, lookup->name, out + used);
 	}
 	if (used > 0)
@@ -430,7 +465,20 @@ static size_t on_fill(void *context, char *out, size_t size)
 	return used;
 }
 
-static const char *on_line(void *context, const char *line, size_t length)
+static void on_fail(struct userdb *userdb, struct lookup *lookup)
+{
+	userdb_link_suspect(userdb->link);
+	if (lookup->sends < MAX_SENDS) {
+		ask_again_later(userdb, lookup);
+		return;
+	}
+	log_seldom("userdb-fail", FAIL_LOG_SECONDS, LOG_LEVEL_WARNING,
+		   "userdb: %s: Dovecot cannot look up %s now, and says why in its log",
+		   userdb->settings.path, lookup->name);
+	lookup_failed(userdb, lookup);
+}
+
+static const char *on_line(void *context, unsigned number, const char *line, size_t length)
 {
 	struct userdb *userdb = context;
 	enum userdb_reply reply;
@@ -438,24 +486,41 @@ static const char *on_line(void *context, const char *line, size_t length)
 	const char *why = userdb_answer_parse(line, length, &reply, &id);
 	struct lookup *lookup = id != 0 ? lookup_of_id(userdb, id) : NULL;
 
-	userdb->last_line = uv_now(userdb->loop);
-	if (!lookup)
+	connection_of(userdb, number)->last_line = uv_now(userdb->loop);
+	if (!lookup || lookup->number != number)
 		return why ? why : "an answer to what was not asked";
 	if (why) {
 		/* Asked again it would break the next connection too. The others are not at fault. */
 		lookup_failed(userdb, lookup);
 		userdb->one_is_to_blame = true;
-		return why;
-	}
-	if (reply == USERDB_FAIL) {
-		log_seldom("userdb-fail", FAIL_LOG_SECONDS, LOG_LEVEL_WARNING,
-			   "userdb: %s: Dovecot cannot look up %s now, and says why in its log",
-			   userdb->settings.path, lookup->name);
-		lookup_failed(userdb, lookup);
+	} else if (reply == USERDB_FAIL) {
+		on_fail(userdb, lookup);
 	} else {
 		lookup_answered(userdb, lookup, reply == USERDB_USER);
 	}
-	return NULL;
+	return why;
+}
+
+static bool owes(void *context, unsigned number)
+{
+	struct userdb *userdb = context;
+
+	return !list_is_empty(&connection_of(userdb, number)->sent);
+}
+
+static void on_lost(void *context, unsigned number)
+{
+	struct userdb *userdb = context;
+	struct link *sent = &connection_of(userdb, number)->sent;
+
+	while (!list_is_empty(sent)) { /* the last one first, so that the first is in front */
+		struct lookup *lookup = LINK_OF(sent->previous, struct lookup, link);
+		if (userdb->one_is_to_blame)
+			lookup->sends--;
+		ask_again(userdb, lookup);
+	}
+	userdb->one_is_to_blame = false;
+	set_timer(userdb);
 }
 
 static bool is_wanted(void *context)
@@ -467,10 +532,11 @@ static bool is_wanted(void *context)
 }
 
 static const struct userdb_link_owner link_owner = {
-	.ready = on_ready,
-	.lost = on_lost,
+	.connected = on_connected,
 	.fill = on_fill,
 	.line = on_line,
+	.owes = owes,
+	.lost = on_lost,
 	.wanted = is_wanted,
 };
 
@@ -549,7 +615,9 @@ struct userdb *userdb_create(uv_loop_t *loop, const struct userdb_settings *sett
 	userdb->settings = *settings;
 	userdb->metrics = metrics;
 	list_init(&userdb->queued);
-	list_init(&userdb->sent);
+	list_init(&userdb->failed);
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		list_init(&userdb->connections[i].sent);
 	list_init(&userdb->waiting);
 	list_init(&userdb->decided);
 	for (userdb->buckets = 16; userdb->buckets < settings->max_outstanding;)
@@ -569,6 +637,12 @@ struct userdb *userdb_create(uv_loop_t *loop, const struct userdb_settings *sett
 	return userdb;
 }
 
+static void free_lookups(struct userdb *userdb, struct link *lookups)
+{
+	while (!list_is_empty(lookups))
+		lookup_free(userdb, LINK_OF(lookups->next, struct lookup, link));
+}
+
 void userdb_destroy(struct userdb **userdb_p)
 {
 	struct userdb *userdb = *userdb_p;
@@ -577,15 +651,16 @@ void userdb_destroy(struct userdb **userdb_p)
 		return;
 	*userdb_p = NULL;
 	close_handles(userdb);
-	not_connected(userdb);
+	if (userdb->is_connected)
+		on_connected(userdb, false, false);
 	userdb_link_destroy(&userdb->link);
 	while (!list_is_empty(&userdb->waiting))
 		decide(userdb, LINK_OF(userdb->waiting.next, struct waiter, link),
 		       EXISTENCE_UNKNOWN);
-	while (!list_is_empty(&userdb->queued))
-		lookup_free(userdb, LINK_OF(userdb->queued.next, struct lookup, link));
-	while (!list_is_empty(&userdb->sent))
-		lookup_free(userdb, LINK_OF(userdb->sent.next, struct lookup, link));
+	free_lookups(userdb, &userdb->queued);
+	free_lookups(userdb, &userdb->failed);
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		free_lookups(userdb, &userdb->connections[i].sent);
 	call_decided(userdb);
 	userdb_kept_destroy(&userdb->kept);
 }

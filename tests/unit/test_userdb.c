@@ -415,6 +415,7 @@ static bool ask_both(struct play *play, struct asked *asked, const char *name,
 {
 	struct existence_question question;
 
+	uv_update_time(&play->loop); /* as a round of the loop begins */
 	asked->play = play;
 	asked->called = false;
 	snprintf(question.name, sizeof question.name, "%s", name);
@@ -517,12 +518,16 @@ static void found_not_found_and_failed(void **state)
 		    server_expect_user(play, "there@a.example"));
 	server_send(play, "NOTFOUND\t%u\n", server_expect_user(play, "not@a.example"));
 	server_send(play, "FAIL\t%u\treason=later\n", server_expect_user(play, "fails@a.example"));
+	uint64_t failed = now_ms();
 	expect(play, &there, EXISTS);
 	expect(play, &not_there, EXISTS_NOT);
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "fails@a.example"));
+	assert_in_range(now_ms() - failed, 900, 2500);
 	expect(play, &fails, EXISTENCE_UNKNOWN);
 	expect_known(play, "there@a.example", EXISTS);
 	expect_known(play, "not@a.example", EXISTS_NOT);
-	/* A failure is not kept. */
+	/* A failure is not kept. The connection was old enough to be renewed. */
+	server_greet(play);
 	assert_false(ask(play, &fails, "fails@a.example"));
 	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "fails@a.example"));
 	expect(play, &fails, EXISTS);
@@ -532,6 +537,96 @@ static void found_not_found_and_failed(void **state)
 	assert_int_equal(counted(play, METRIC_USERDB_CACHED), 2);
 	assert_int_equal(play->metrics.userdb_connected, 1);
 	assert_int_equal(play->metrics.userdb_reconnects, 0);
+}
+
+static void a_failure_may_pass(void **state)
+{
+	struct play *play = *state;
+	struct asked first = {0}, second = {0}, gone = {0};
+
+	assert_false(ask(play, &first, "a@a.example"));
+	assert_false(ask(play, &gone, "gone@a.example"));
+	server_greet(play);
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "a@a.example"));
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "gone@a.example"));
+	turn_for(play, 100);
+	userdb_cancel(play->userdb, &gone);
+	assert_false(ask(play, &second, "a@a.example"));
+	server_expect_nothing(play);
+	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "a@a.example"));
+	expect(play, &first, EXISTS);
+	expect(play, &second, EXISTS);
+	server_expect_nothing(play);
+	assert_false(gone.called);
+}
+
+/* Of an auth process that Dovecot has left behind. */
+static void failures_renew_an_older_connection(void **state)
+{
+	struct play *play = *state;
+	struct asked asked = {0}, slow = {0};
+
+	play->settings.timeout_ms = 8000;
+	client_restart(play);
+	assert_false(ask(play, &slow, "slow@a.example"));
+	server_greet(play);
+	unsigned id = server_expect_user(play, "slow@a.example");
+	turn_for(play, 1100);
+	assert_false(ask(play, &asked, "a@a.example"));
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "a@a.example"));
+	turn_for(play, 20);
+	/* What is out is answered on the old connection, which then is closed. */
+	int old = play->stream;
+	play->stream = -1;
+	server_greet(play);
+	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "a@a.example"));
+	expect(play, &asked, EXISTS);
+	int new = play->stream;
+	play->stream = old;
+	server_send(play, "USER\t%u\tx\n", id);
+	expect(play, &slow, EXISTS);
+	server_expect_close(play);
+	play->stream = new;
+	/* The next one shows that the database is away, not Dovecot. */
+	turn_for(play, 1100);
+	assert_false(ask(play, &asked, "b@a.example"));
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "b@a.example"));
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "b@a.example"));
+	expect(play, &asked, EXISTENCE_UNKNOWN);
+	assert_int_equal(play->metrics.userdb_connected, 1);
+	assert_int_equal(play->metrics.userdb_reconnects, 0);
+}
+
+static void a_connection_is_renewed_after_seconds(void **state)
+{
+	struct play *play = *state;
+	struct asked slow = {0}, asked = {0};
+
+	play->settings.timeout_ms = 20000;
+	client_restart(play);
+	assert_false(ask(play, &slow, "slow@a.example"));
+	server_greet(play);
+	unsigned id = server_expect_user(play, "slow@a.example");
+	int old = play->stream;
+	play->stream = -1;
+	assert_true(server_accepts_within(play, 6000));
+	server_expect(play, "VERSION\t1\t1");
+	server_send(play, GREETING);
+	assert_false(ask(play, &asked, "a@a.example"));
+	server_expect_user(play, "a@a.example");
+	/* It breaks; the old one is still there, and when the next comes, it goes. */
+	server_hang_up(play);
+	server_greet(play);
+	unsigned again = server_expect_user(play, "slow@a.example");
+	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "a@a.example"));
+	expect(play, &asked, EXISTS);
+	assert_int_not_equal(id, again);
+	server_send(play, "USER\t%u\tx\n", again);
+	expect(play, &slow, EXISTS);
+	server_hang_up(play);
+	play->stream = old;
+	server_expect_close(play);
+	assert_int_equal(play->metrics.userdb_reconnects, 1);
 }
 
 static void nothing_is_said_before_the_first_question_and_the_greeting(void **state)
@@ -923,7 +1018,7 @@ static void one_slow_answer_closes_nothing(void **state)
 static void an_answer_that_never_comes_closes_in_the_end(void **state)
 {
 	struct play *play = *state;
-	struct asked lost = {0}, quick = {0};
+	struct asked lost = {0}, quick[200] = {{0}};
 	char name[64], line[1024];
 
 	play->settings.timeout_ms = 100;
@@ -933,7 +1028,7 @@ static void an_answer_that_never_comes_closes_in_the_end(void **state)
 	server_expect_user(play, "lost@a.example");
 	for (unsigned i = 0; i < 200; i++) {
 		snprintf(name, sizeof name, "%u@a.example", i);
-		ask(play, &quick, name);
+		ask(play, &quick[i], name);
 		if (!server_has_line(play, line, 1000))
 			break;
 		unsigned id = 0;
@@ -1299,6 +1394,9 @@ int main(void)
 		cmocka_unit_test(kept_answers_end_in_time),
 		cmocka_unit_test(kept_answers_have_a_limit),
 		PLAY(found_not_found_and_failed),
+		PLAY(a_failure_may_pass),
+		PLAY(failures_renew_an_older_connection),
+		PLAY(a_connection_is_renewed_after_seconds),
 		PLAY(nothing_is_said_before_the_first_question_and_the_greeting),
 		PLAY(half_lines_are_waited_for),
 		PLAY(a_thousand_questions_answered_in_another_order),
