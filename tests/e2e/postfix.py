@@ -295,7 +295,7 @@ class Mail:
             self.folder / "dovecot", [dovecot.accounts(self.homing.path), *self.more_passdbs()],
             [dovecot.accounts(self.homing.path), *self.more_userdbs()], tls=self.tls,
             raw=self.dovecot_services(), settings=self.dovecot_settings())
-        options = {"socket_mode": "0660", "socket_group": "postfix", "user": "postfix",
+        options = {"socket_mode": "0660", "socket_group": "postfix", "user": "dovecot",
                    "max_connections": 2000}
         if self.userdb:
             options["userdb"] = self.dovecot.base / "auth-userdb"
@@ -305,7 +305,9 @@ class Mail:
             self.sink.start()
             self.dovecot.start()
             self.homing.readable()
-            self.open_directory()
+            for service, _ in self.policyd.inherited:
+                if service != "metrics":
+                    getattr(self.policyd, service).chmod(0o666)
             self.policyd.start()
             self.postfix.start()
         except BaseException:
@@ -313,15 +315,9 @@ class Mail:
             raise
         return self
 
-    def open_directory(self):
-        """The daemon runs as postfix here and reads directory.mdb as the group that owns it."""
-        for path in self.homing.path.glob("directory.mdb*"):
-            path.chmod(0o666 if path.name.endswith("-lock") else 0o644)
-
     def ctl(self, *words, **more):
         done = self.homing.ctl(*words, **more)
         self.homing.readable()
-        self.open_directory()
         return done
 
     def more_passdbs(self):
