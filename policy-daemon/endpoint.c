@@ -62,6 +62,60 @@ static int append(struct endpoint **endpoints, size_t *count, const struct endpo
 	return 0;
 }
 
+struct host {
+	char name[256]; /* "" for all addresses */
+	char port[6];
+};
+
+static bool is_port(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 0 && length <= 5 && strspn(text, "0123456789") == length &&
+	       strtol(text, NULL, 10) > 0 && strtol(text, NULL, 10) <= 65535;
+}
+
+/* HOST:PORT, the host perhaps in brackets. */
+static bool host_parse(const char *text, struct host *host_r)
+{
+	const char *colon = strrchr(text, ':'), *start = text;
+	size_t length = colon ? (size_t)(colon - text) : 0;
+
+	if (length == 0 || !is_port(colon + 1))
+		return false;
+	strcpy(host_r->port, colon + 1);
+	if (text[0] == '[' && colon[-1] == ']') {
+		start++;
+		length -= 2;
+	} else if (memchr(text, ':', length)) {
+		return false;
+	}
+	if (length == 0 || length >= sizeof host_r->name)
+		return false;
+	memcpy(host_r->name, start, length);
+	host_r->name[length] = '\0';
+	if (strcmp(host_r->name, "*") == 0)
+		host_r->name[0] = '\0';
+	return true;
+}
+
+const char *endpoint_refusal(const char *text)
+{
+	struct host host;
+
+	if (strncmp(text, "unix:", 5) == 0 && text[5] != '/')
+		return "the path must begin with a /";
+	if (strncmp(text, "unix:", 5) == 0)
+		return strlen(text + 5) < sizeof((struct sockaddr_un *)0)->sun_path
+			       ? NULL
+			       : "the path is too long for a UNIX socket (107 bytes)";
+	if (strncmp(text, "inet:", 5) == 0)
+		return host_parse(text + 5, &host)
+			       ? NULL
+			       : "want inet:HOST:PORT, with HOST a name, an address, [IPv6] or *";
+	return "want unix:/PATH or inet:HOST:PORT";
+}
+
 /* Does anybody answer there? 1, 0 nobody does; -1 and errno: that cannot be said. */
 static int is_answered(const struct sockaddr_un *address)
 {
@@ -154,11 +208,6 @@ static int listen_unix(const struct endpoint *template, const char *path,
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct endpoint endpoint = *template;
 
-	if (path[0] != '/')
-		return fail(error_r, "%s: the path must begin with a /", template->text);
-	if (strlen(path) >= sizeof address.sun_path)
-		return fail(error_r, "%s: the path is longer than %zu bytes", template->text,
-			    sizeof address.sun_path - 1);
 	strcpy(address.sun_path, path);
 	if (remove_stale(template->text, &address, error_r) < 0)
 		return -1;
@@ -198,27 +247,6 @@ static int listen_address(const struct addrinfo *address, int backlog)
 	return fd;
 }
 
-/* HOST:PORT, the host perhaps in brackets; NULL for all addresses. Changes `text`. */
-static bool split_host(char *text, const char **host_r, const char **port_r)
-{
-	char *colon = strrchr(text, ':');
-
-	if (!colon || colon == text || colon[1] == '\0' || strcmp(colon + 1, "0") == 0)
-		return false;
-	*colon = '\0';
-	*port_r = colon + 1;
-	*host_r = text;
-	if (strcmp(text, "*") == 0)
-		*host_r = NULL;
-	if (text[0] != '[')
-		return strchr(text, ':') == NULL;
-	if (colon[-1] != ']' || colon - text < 3)
-		return false;
-	colon[-1] = '\0';
-	*host_r = text + 1;
-	return true;
-}
-
 /* Where all addresses are wanted, a system without IPv6 (or without IPv4) is no failure. */
 static bool may_be_left_out(const char *host, int reason)
 {
@@ -246,32 +274,20 @@ static int listen_all(const struct endpoint *template, const char *host,
 	return 0;
 }
 
-static int listen_inet(const struct endpoint *template, const char *where, int backlog,
+static int listen_inet(const struct endpoint *template, const struct host *host, int backlog,
 		       struct endpoint **endpoints, size_t *count, char **error_r)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
 				       .ai_flags = AI_PASSIVE};
-	const char *host, *port;
+	const char *name = host->name[0] ? host->name : NULL;
 	struct addrinfo *addresses;
-	char *copy = strdup(where);
+	int rc = getaddrinfo(name, host->port, &hints, &addresses);
 
-	if (!copy)
-		return fail(error_r, "%s: out of memory", template->text);
-	if (!split_host(copy, &host, &port)) {
-		free(copy);
-		return fail(error_r, "%s: want inet:HOST:PORT, with HOST a name, an address, [IPv6] or "
-			    "*", template->text);
-	}
-	int answer = -1;
-	int rc = getaddrinfo(host, port, &hints, &addresses);
-	if (rc != 0) {
-		fail(error_r, "%s: %s", template->text,
-		     rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-	} else {
-		answer = listen_all(template, host, addresses, backlog, endpoints, count, error_r);
-		freeaddrinfo(addresses);
-	}
-	free(copy);
+	if (rc != 0)
+		return fail(error_r, "%s: %s", template->text,
+			    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+	int answer = listen_all(template, name, addresses, backlog, endpoints, count, error_r);
+	freeaddrinfo(addresses);
 	return answer;
 }
 
@@ -280,13 +296,15 @@ int endpoint_listen(enum service service, const char *text, const struct endpoin
 {
 	/* append() copies the text */
 	const struct endpoint template = {.service = service, .text = (char *)text, .fd = -1};
+	const char *why = endpoint_refusal(text);
+	struct host host;
 
+	if (why)
+		return fail(error_r, "%s: %s", text, why);
 	if (strncmp(text, "unix:", 5) == 0)
 		return listen_unix(&template, text + 5, options, endpoints, count, error_r);
-	if (strncmp(text, "inet:", 5) == 0)
-		return listen_inet(&template, text + 5, options->backlog, endpoints, count,
-				   error_r);
-	return fail(error_r, "%s: want unix:/PATH or inet:HOST:PORT", text);
+	(void)host_parse(text + 5, &host); /* which endpoint_refusal() has tried */
+	return listen_inet(&template, &host, options->backlog, endpoints, count, error_r);
 }
 
 enum { FIRST_INHERITED = 3 /* SD_LISTEN_FDS_START */ };

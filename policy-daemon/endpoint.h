@@ -23,11 +23,14 @@ struct endpoint_options {
 	int backlog;
 };
 
-/* Parses and listens. `inet:HOST:PORT` with HOST a name, an address, `[IPv6]` or `*` (all); it may
- * give several sockets, so the endpoints are appended to *endpoints. A UNIX socket that a dead
- * daemon left is replaced; one on which somebody answers is not, nor is a file that is no socket.
- * -1: *error_r (free() it; NULL out of memory) names the endpoint and what to do. May ask the
- * resolver. */
+/* Can this be an endpoint: `unix:/PATH`, or `inet:HOST:PORT` with HOST a name, an address, `[IPv6]` or
+ * `*` (all)? NULL, or why not (a constant). */
+const char *endpoint_refusal(const char *text);
+
+/* Listens. One text may give several sockets, so the endpoints are appended to *endpoints. A UNIX
+ * socket that a dead daemon left is replaced; one on which somebody answers is not, nor is a file
+ * that is no socket. -1: *error_r (free() it; NULL out of memory) names the endpoint and what to do.
+ * May ask the resolver. */
 int endpoint_listen(enum service service, const char *text, const struct endpoint_options *options,
 		    struct endpoint **endpoints, size_t *count, char **error_r);
 

@@ -398,8 +398,8 @@ static void log_start(const struct daemon *daemon)
 /* All that is left once the endpoints listen. */
 static int start(struct daemon *daemon)
 {
+	fit_descriptors(daemon);
 	int status = enter_sandbox(daemon);
-
 	if (status == EX_OK)
 		status = start_loop(daemon);
 	if (status == EX_OK)
@@ -438,7 +438,6 @@ static int run(struct daemon *daemon)
 
 	if (status != EX_OK)
 		return status;
-	fit_descriptors(daemon);
 	daemon->may_restart = getenv("NOTIFY_SOCKET") != NULL;
 	if (ready_begin(&daemon->ready, !daemon->options.foreground) < 0)
 		return fail(daemon, EX_OSERR, "it cannot go into the background, or tell systemd: %s",

@@ -111,6 +111,12 @@ static unsigned default_workers(void)
 
 static int take_endpoint(struct options *options, enum service service, const char *text)
 {
+	const char *why = endpoint_refusal(text);
+	if (why) {
+		char message[200];
+		snprintf(message, sizeof message, "\"%.80s\": %s", text, why);
+		return usage(service_name(service), message);
+	}
 	struct wanted_endpoint *grown =
 		reallocarray(options->endpoints, options->endpoint_count + 1, sizeof *grown);
 

@@ -54,6 +54,7 @@ struct place {
 };
 
 static struct place place;
+static pid_t parent;
 
 typedef int attempt_fn(void);
 
@@ -310,12 +311,12 @@ static int open_unix(void)
 
 static int signal_parent(void)
 {
-	return done_if(kill(getppid(), 0) == 0);
+	return done_if(kill(parent, 0) == 0);
 }
 
 static int trace_parent(void)
 {
-	return done_if(syscall(SYS_ptrace, 16 /* PTRACE_ATTACH */, getppid(), 0, 0) == 0);
+	return done_if(syscall(SYS_ptrace, 16 /* PTRACE_ATTACH */, parent, 0, 0) == 0);
 }
 
 static int raise_limit(void)
@@ -622,6 +623,7 @@ static void test_nothing_is_left_of_what_it_was(void **state)
 static int setup(void **state)
 {
 	(void)state;
+	parent = getpid();
 	place.top = support_folder();
 	place.folder = support_path(place.top, "directory");
 	place.inside = support_path(place.folder, "directory.mdb-lock");
@@ -630,7 +632,8 @@ static int setup(void **state)
 	place.socket = support_path(place.run, "socket");
 	if (mkdir(place.folder, 0755) < 0 || mkdir(place.run, 0755) < 0)
 		support_die("%s: %s", place.top, strerror(errno));
-	support_apply(place.folder, "{\"main_domain\": \"a.example\", \"domains\": {\"a.example\": {}}}");
+	support_apply(place.folder,
+		      "{\"main_domain\": \"a.example\", \"domains\": {\"a.example\": {}}}");
 	support_write_file(place.outside, "x", 1);
 	char *data = support_path(place.folder, "directory.mdb");
 	/* for whoever the sandbox makes of us */
