@@ -282,14 +282,16 @@ static int run_export(const struct call *call)
 
 const struct command check_command = {
 	.name = "check",
-	.usage = "FILE...|DIR  |  check --live [--doveconf CMD] [-c FILE]",
-	.summary = "Look for mistakes in homing.json, or in the running Dovecot's settings",
-	.help = "  --live            read what doveconf says, and report each setting that keeps Homing\n"
-		"                    from working, with the line to change\n"
+	.usage = "FILE...|DIR  |  check --live [--doveconf CMD] [-c FILE] [--socket-dir DIR]",
+	.summary = "Look for mistakes in homing.json, or in Dovecot's and Postfix's settings",
+	.help = "  --live            read what doveconf and postconf say, and report each setting that keeps\n"
+		"                    Homing from working, with the line to change\n"
 		"  --doveconf CMD    the doveconf to ask, with its arguments; default doveconf\n"
-		"  -c FILE           another dovecot.conf\n\n"
+		"  -c FILE           another dovecot.conf\n"
+		"  --socket-dir DIR  where homing-policyd listens; default: what Postfix's settings say\n\n"
 		"Each mistake is one line: FILE:LINE:COLUMN: KEY: what is wrong. Exits 78 if there is one.\n",
-	.options = OPTION(OPTION_LIVE) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG),
+	.options = OPTION(OPTION_LIVE) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG) |
+		   OPTION(OPTION_SOCKET_DIR),
 	.most = ANY_NUMBER,
 	.run = run_check,
 };

@@ -34,7 +34,7 @@ static char *read_whole(FILE *file)
 	return text;
 }
 
-static int run_child(char *const argv[], FILE *output, FILE *errors)
+static int run_child(char *const argv[], FILE *input, FILE *output, FILE *errors)
 {
 	int status;
 	pid_t child = fork();
@@ -42,7 +42,8 @@ static int run_child(char *const argv[], FILE *output, FILE *errors)
 	if (child < 0)
 		return -1;
 	if (child == 0) {
-		if (dup2(fileno(output), STDOUT_FILENO) >= 0 && dup2(fileno(errors), STDERR_FILENO) >= 0)
+		if ((!input || dup2(fileno(input), STDIN_FILENO) >= 0) &&
+		    dup2(fileno(output), STDOUT_FILENO) >= 0 && dup2(fileno(errors), STDERR_FILENO) >= 0)
 			execvp(argv[0], argv);
 		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
@@ -55,13 +56,18 @@ static int run_child(char *const argv[], FILE *output, FILE *errors)
 
 bool command_run(char *const argv[], struct command_output *output_r)
 {
+	return command_run_input(argv, NULL, output_r);
+}
+
+bool command_run_input(char *const argv[], FILE *input, struct command_output *output_r)
+{
 	/* Files instead of pipes: neither stream can block the other. */
 	FILE *output = tmpfile(), *errors = tmpfile();
 
 	*output_r = (struct command_output){.status = -1};
 	fflush(stdout);
 	if (output && errors)
-		output_r->status = run_child(argv, output, errors);
+		output_r->status = run_child(argv, input, output, errors);
 	if (output_r->status >= 0) {
 		output_r->text = read_whole(output);
 		output_r->errors = read_whole(errors);

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct setting {
 	char *name;  /* "auth_cache_size"; of a block its type, as "passdb" */
@@ -22,6 +23,8 @@ struct command_output {
 /* Runs a program with arguments, without a shell. False after a complaint; true even where the
  * program failed. Free with command_output_finish. */
 bool command_run(char *const argv[], struct command_output *output_r);
+/* The same with a file as standard input, from where it stands; NULL leaves it as it is. */
+bool command_run_input(char *const argv[], FILE *input, struct command_output *output_r);
 void command_output_finish(struct command_output *output);
 
 /* Parses what `doveconf -a` prints. NULL out of memory. */

@@ -1,5 +1,5 @@
 /* check --live: reads `doveconf -a` and reports every setting that keeps Homing from working, or
- * that would open an account to the wrong user. */
+ * that would open an account to the wrong user. live-postfix.c does the same for Postfix. */
 #include "live.h"
 
 #include <ctype.h>
@@ -16,6 +16,8 @@
 
 #include "directory-format.h"
 #include "doveconf.h"
+#include "findings.h"
+#include "live-postfix.h"
 #include "output.h"
 #include "session.h"
 #include "store.h"
@@ -32,27 +34,17 @@ struct live {
 	bool named_blocks; /* Dovecot 2.4: `passdb NAME {`, settings named one by one */
 	char directory[1024];
 	bool has_accounts;
-	json_t *found; /* with --json */
-	size_t findings;
+	struct findings *findings;
 };
 
 static void HOMING_PRINTF(4, 5) report(struct live *live, const char *setting, const char *change,
 				       const char *format, ...)
 {
-	char text[1024];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
+	findings_add_args(live->findings, setting, change, format, args);
 	va_end(args);
-	live->findings++;
-	if (live->found)
-		json_array_append_new(live->found,
-				      json_pack("{s:o,s:o,s:o}", "setting", json_text(setting),
-						"problem", json_text(text), "change",
-						json_text(change)));
-	else
-		print("%s: %s\n    change: %s\n", setting, text, change);
 }
 
 static const char *get(const struct setting *block, const char *name, const char *otherwise)
@@ -674,6 +666,7 @@ static int load_settings(struct live *live)
 	} else if (!command_run(argv, &output)) {
 		code = EX_OSERR;
 	} else if (output.status == 127) {
+		output.errors[strcspn(output.errors, "\n")] = '\0';
 		complain("%s", output.errors);
 		code = EX_NOINPUT;
 	} else if (output.status != 0) {
@@ -692,26 +685,56 @@ static int load_settings(struct live *live)
 	return code;
 }
 
+/* Looks at Dovecot. The exit code; what it found is in the findings. */
+static int look_at_dovecot(struct live *live)
+{
+	int code = load_settings(live);
+
+	if (code == EX_OK)
+		check_settings(live);
+	doveconf_free(live->root);
+	return code;
+}
+
+/* Looks at Postfix, with the directory that Dovecot's settings name. */
+static int look_at_postfix(const struct live *live, bool *looked_r)
+{
+	struct call call = *live->call;
+
+	if (live->directory[0])
+		call.directory = live->directory;
+	return live_postfix(&call, live->findings, looked_r);
+}
+
+/* Is it fine that there is no Dovecot? Not where one was named, nor where Postfix is none of ours. */
+static int settle(const struct call *call, int dovecot, int postfix, bool looked)
+{
+	bool named = has_option(call, OPTION_DOVECONF) || has_option(call, OPTION_CONFIG);
+
+	if (dovecot == EX_NOINPUT && !named && (looked || postfix != EX_OK))
+		dovecot = EX_OK;
+	return dovecot != EX_OK ? dovecot : postfix;
+}
+
 int check_live(const struct call *call)
 {
-	struct live live = {
-		.call = call,
-		.found = has_option(call, OPTION_JSON) ? json_array() : NULL,
-	};
+	struct findings findings = {.list = has_option(call, OPTION_JSON) ? json_array() : NULL};
+	struct live live = {.call = call, .findings = &findings};
+	bool looked = false;
 
 	if (call->argument_count > 0) {
 		complain("check --live takes no file; -c FILE is another dovecot.conf");
 		return EX_USAGE;
 	}
-	int code = load_settings(&live);
-	if (code == EX_OK)
-		check_settings(&live);
-	doveconf_free(live.root);
-	if (live.found)
-		print_json(json_pack("{s:o}", "findings", live.found));
-	else if (code == EX_OK && live.findings == 0)
-		print("fine: Dovecot's settings suit Homing\n");
+	int dovecot = look_at_dovecot(&live);
+	int postfix = look_at_postfix(&live, &looked);
+	int code = settle(call, dovecot, postfix, looked);
+	if (findings.list)
+		print_json(json_pack("{s:o}", "findings", findings.list));
+	else if (code == EX_OK && findings.count == 0)
+		print("fine: the settings of %s suit Homing\n",
+		      !looked ? "Dovecot" : dovecot == EX_OK ? "Dovecot and Postfix" : "Postfix");
 	if (code != EX_OK)
 		return code;
-	return live.findings > 0 ? EX_CONFIG : EX_OK;
+	return findings.count > 0 ? EX_CONFIG : EX_OK;
 }

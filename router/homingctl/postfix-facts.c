@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "delivery.h"
 #include "output.h"
 #include "route.h"
 
@@ -154,23 +155,11 @@ void postfix_facts_finish(struct postfix_facts *facts)
 	session_close(&facts->session);
 }
 
-/* A name that no record for single names is likely to match. */
 bool postfix_is_ours(const struct postfix_facts *facts, const char *domain, size_t length)
 {
-	struct route_question question = {.kind = NAME_ADDRESS};
-	struct route_answer answer = {0};
 	struct error ignored = {0};
-	char name[NAME_SIZE], canonical[DOMAIN_SIZE];
 
-	if (!domain_parse(domain, length, canonical))
-		return false;
-	question.name_length =
-		(size_t)snprintf(name, sizeof name, "homing.is.this.ours@%s", canonical);
-	question.name = name;
-	int failed = route(facts->session.reader, &question, &answer, NULL, &ignored);
-	bool ours = failed == 0 && answer.result != ROUTE_REMOTE;
-	route_answer_finish(&answer);
-	return ours;
+	return delivery_domain(facts->session.reader, domain, length, &ignored) > 0;
 }
 
 void postfix_policy_endpoint(const struct postfix_facts *facts, char text_r[POSTFIX_ENDPOINT_SIZE])

@@ -21,16 +21,47 @@ static bool is_any_map(const struct postfix_facts *facts, const char *item, size
 	return false;
 }
 
-char *plan_policy(const struct postfix_facts *facts)
+char *plan_policy(const struct postfix_facts *facts, bool for_master)
 {
 	char endpoint[POSTFIX_ENDPOINT_SIZE], *text;
 
 	postfix_policy_endpoint(facts, endpoint);
 	int length = asprintf(&text,
-		"check_policy_service { %s, timeout=15s, try_limit=4, retry_delay=1s, "
-		"{ default_action = 451 4.3.5 Try again later } }",
-		endpoint);
+		"check_policy_service { %s, timeout=15s, try_limit=4, retry_delay=1s, %s }", endpoint,
+		for_master ? "default_action=451"
+			   : "{ default_action = 451 4.3.5 Try again later }");
 	return length < 0 ? NULL : text;
+}
+
+/* Does white space at this place, with `before` and `after` around it, mean nothing? */
+static bool is_idle(char before, char after)
+{
+	return before == '\0' || after == '\0' || strchr("{,", before) || strchr("},", after);
+}
+
+bool plan_squeeze(char *list)
+{
+	char *out = list;
+	int depth = 0;
+	bool fine = true;
+
+	for (const char *in = list; *in;) {
+		size_t space = strspn(in, " \t\r\n");
+		char before = out > list ? out[-1] : '\0';
+
+		if (space > 0 && is_idle(before, in[space])) {
+			in += space;
+		} else if (space > 0) {
+			fine = fine && depth == 0;
+			*out++ = depth == 0 ? ',' : ' ';
+			in += space;
+		} else {
+			depth += (*in == '{') - (*in == '}');
+			*out++ = *in++;
+		}
+	}
+	*out = '\0';
+	return fine;
 }
 
 char *plan_put_first(const struct postfix_facts *facts, const char *front, const char *list)
@@ -275,7 +306,7 @@ static void plan_domains(const struct planning *planning)
 static void plan_relaying(const struct planning *planning)
 {
 	const char *others = written(planning, "smtpd_relay_restrictions");
-	char *policy = plan_policy(planning->facts);
+	char *policy = plan_policy(planning->facts, false);
 
 	if (!others || !plan_stops_relaying(others))
 		others = "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination";
@@ -371,7 +402,7 @@ static void plan_service(const struct planning *planning, const struct postfix_s
 
 	if (relay && !plan_has_policy_first(planning->facts, relay) &&
 	    !plan_is_inner_service(service->name)) {
-		char *policy = plan_policy(planning->facts);
+		char *policy = plan_policy(planning->facts, true);
 		if (policy)
 			add_override(planning, service->name, "smtpd_relay_restrictions", policy);
 		planning->plan->failed = planning->plan->failed || !policy;

@@ -36,8 +36,11 @@ int plan_make(const struct postfix_facts *facts, const struct postconf *postconf
 	      struct plan *plan_r);
 void plan_finish(struct plan *plan);
 
-/* The check_policy_service of smtpd_relay_restrictions; free() it. NULL out of memory. */
-char *plan_policy(const struct postfix_facts *facts);
+/* The check_policy_service of smtpd_relay_restrictions, for main.cf, or for an `-o` of master.cf;
+ * free() it. NULL out of memory. */
+char *plan_policy(const struct postfix_facts *facts, bool for_master);
+/* `postconf -P` takes no white space: cuts what a list can do without. False if some is left. */
+bool plan_squeeze(char *list);
 /* `list` without what of it is the daemon's, behind `front`; free() it. NULL out of memory. */
 char *plan_put_first(const struct postfix_facts *facts, const char *front, const char *list);
 /* `list` without the domains that are ours, written with its variables where that is possible;

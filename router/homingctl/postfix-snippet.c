@@ -144,17 +144,24 @@ static void print_service(const char *line)
 	print("%s\n", line);
 }
 
-/* `postconf -P SERVICE/NAME=VALUE`, or without a value `-PX SERVICE/NAME`. */
+/* `postconf -P SERVICE/NAME=VALUE`, or without a value `-PX SERVICE/NAME`; what postconf cannot
+ * write is asked of the administrator. */
 static void print_override(const char *indent, const struct plan_override *override,
 			   const char *value)
 {
-	char *name;
+	char *name, *squeezed = value ? strdup(value) : NULL;
 
 	if (asprintf(&name, "%s/%s", override->service, override->name) < 0)
 		return;
-	printf("%spostconf %s ", indent, value ? "-P" : "-PX");
-	print_quoted(name, "=", value);
+	if (squeezed && !plan_squeeze(squeezed)) {
+		printf("%secho by hand, in master.cf: ", indent);
+		print_quoted(name, " = ", value);
+	} else {
+		printf("%spostconf %s ", indent, squeezed ? "-P" : "-PX");
+		print_quoted(name, "=", squeezed);
+	}
 	print("\n");
+	free(squeezed);
 	free(name);
 }
 
