@@ -271,6 +271,31 @@ def test_a_change_of_the_directory_is_one_line(place):
         assert daemon.metrics()["homing_policyd_directory_sequence"] == before + 1
 
 
+@pytest.mark.skipif(SANITIZED, reason="a build with sanitizers has no Landlock")
+@pytest.mark.parametrize("systemd", [True, False])
+def test_another_folder_in_its_place_is_for_the_next_process(place, systemd):
+    own = homing.tell_story(place / "directory")
+    other = homing.tell_story(place / "other")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(place / "notify"))
+        environment = {"NOTIFY_SOCKET": str(place / "notify")} if systemd else {}
+        daemon = make(place, own, environment=environment).start()
+        own.path.rename(place / "directory" / "away")
+        other.path.rename(own.path)
+        daemon.wait_for_log("another folder was put there")
+        if systemd:
+            assert daemon.process.wait(10) == 75
+            daemon.start()
+        else:
+            with PolicyClient(daemon.policy) as client:
+                assert client.ask(KNOWN).startswith("451 4.3.0 ")
+            assert daemon.stop() == 0
+            daemon.start()
+        with PolicyClient(daemon.policy) as client:
+            assert client.ask(KNOWN) == "DUNNO"
+        assert daemon.stop() == 0
+
+
 # Limits
 
 
