@@ -4,6 +4,7 @@ changed. No message is lost, doubled, bounced or delivered elsewhere, and no cli
 import smtplib
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -38,13 +39,14 @@ class Senders:
     def __init__(self, mail, typed=TYPED):
         self.mail, self.typed = mail, typed
         self.sent, self.problems, self.end = [], [], False
+        self.name = uuid.uuid4().hex  # no token comes twice
         self.threads = [threading.Thread(target=self.send, args=(n,)) for n in range(CLIENTS)]
 
     def send(self, number):
         count = 0
         while not self.end:
             count += 1
-            token = f"load{number}x{count}x{id(self)}"
+            token = f"load{number}x{count}x{self.name}"
             try:
                 with self.mail.smtp() as client:
                     client.ehlo()
