@@ -116,7 +116,7 @@ static int is_asked_as_it_is(struct directory_reader *reader, const struct polic
 {
 	const char *at = memrchr(recipient->text, '@', recipient->length);
 
-	if (!at || recipient->text[0] == '@')
+	if (!at)
 		return 0;
 	const char *domain = at + 1;
 	size_t length = recipient->length - (size_t)(domain - recipient->text);

@@ -134,7 +134,7 @@ static int alias_remote(struct lookup *lookup, const struct route_answer *answer
 {
 	char address[DELIVERY_SIZE];
 
-	if (!answer->relay && is_key_canonical(lookup, answer->address))
+	if (is_key_canonical(lookup, answer->address))
 		return 0;
 	if (!delivery_remote(answer->address, address))
 		return permanent(lookup, "the address that it leads to is longer than 512 bytes");

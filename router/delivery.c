@@ -114,7 +114,7 @@ bool delivery_is_external(const char *address, size_t length)
 	struct output out = {.bytes = internal, .size = sizeof internal};
 	const char *at = name_find_at(address, length);
 
-	if (!at || at == address || address[0] == '@')
+	if (!at)
 		return false;
 	size_t local_length = (size_t)(at - address);
 	if (address[0] != '"')

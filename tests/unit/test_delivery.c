@@ -44,6 +44,7 @@ struct fixture {
 static const char more_names[] = "account info+box@client2.com\n"
 				 "alias info+news@client2.com kurt@client2.com\n"
 				 "alias info+same@client2.com info@client2.com\n"
+				 "alias info+twist@client2.com info+turned@client2.com\n"
 				 "account a..b@client2.com\n"
 				 "account .dot@client2.com\n"
 				 "account info-box@dash.example\n"
@@ -117,6 +118,7 @@ static void an_account_becomes_its_address(void **state)
 		{"Box#info@client2.com", NULL},
 		{"news#info@client2.com", NULL},
 		{"same#info@client2.com", NULL},
+		{"twist#info@client2.com", NULL},
 		{"box#info@dash.example", NULL},
 		{"web-admin#info@client2.com", NULL}, /* a record takes info+web-admin */
 		{"box+x#info@client2.com", NULL},     /* info+box with a detail */
