@@ -16,7 +16,7 @@
 #include "output.h"
 
 enum { SECONDS = 5, MAX_GROUPS = 256 };
-#define START "systemctl enable --now homing-policyd.socket"
+#define START "systemctl enable --now homing-policyd"
 
 /* -1 with errno. Neither connecting, nor writing, nor reading takes more than some seconds. */
 static int connect_to(const char *path)

@@ -395,6 +395,47 @@ static void check_lookup(struct live *live, const struct setting *block, bool ca
 	}
 }
 
+struct cut {
+	const char *delimiters;
+	char name[ADDRESS_SIZE];
+};
+
+static int find_cut(enum entry_kind kind, const char *local, const char *domain, void *context)
+{
+	struct cut *cut = context;
+
+	/* what is in front of the first one would be empty */
+	if (kind != ENTRY_ACCOUNT || !strpbrk(local + 1, cut->delimiters))
+		return 0;
+	snprintf(cut->name, sizeof cut->name, "%s@%s", local, domain);
+	return 1;
+}
+
+/* LMTP takes the detail off before it asks for the account, whatever the domain says. */
+static void check_delimiter(struct live *live)
+{
+	struct cut cut = {.delimiters = get(live->root, "recipient_delimiter", "")};
+	struct directory *directory = NULL;
+	struct directory_reader *reader = NULL;
+	struct error ignored = {0};
+	int found = 0;
+
+	if (!cut.delimiters[0])
+		return;
+	if (directory_open(live->directory, DIRECTORY_NAMES, &directory, &ignored) == 0 &&
+	    directory_reader_create(directory, &reader, &ignored) == 0 &&
+	    directory_begin(reader, &ignored) == 0) {
+		found = directory_each_entry(reader, NULL, ENTRY_ACCOUNT, find_cut, &cut, &ignored);
+		directory_end(reader);
+	}
+	directory_reader_destroy(&reader);
+	directory_close(&directory);
+	if (found == 1)
+		report(live, "recipient_delimiter", "choose one that is in no account's name",
+		       "`%s` cuts the name of %s: its mail by LMTP goes to another account or none",
+		       cut.delimiters, cut.name);
+}
+
 static void check_others(struct live *live)
 {
 	const char *size = get(live->root, "auth_cache_size", "0");
@@ -618,6 +659,7 @@ static void check_settings(struct live *live)
 	find_directory(live);
 	check_names(live);
 	check_username_format(live);
+	check_delimiter(live);
 	const struct setting *passdb = check_order(live, "passdb");
 	if (passdb)
 		check_route_passdb(live, passdb);

@@ -26,6 +26,9 @@ static int note_delimiter(const char *domain, void *context)
 
 	if (domain_lookup(facts->session.reader, domain, &rules, &error) < 0)
 		return fail(&error, EX_CONFIG);
+	if (strcmp(domain, facts->main_domain) == 0)
+		facts->main_delimiter = rules.delimiter;
+	facts->asks_dovecot = facts->asks_dovecot || rules.accounts == ACCOUNTS_DOVECOT;
 	if (!strchr(facts->delimiters, rules.delimiter) && count + 1 < sizeof facts->delimiters)
 		facts->delimiters[count] = rules.delimiter;
 	return 0;

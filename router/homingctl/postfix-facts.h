@@ -20,6 +20,8 @@ struct postfix_facts {
 	struct session session;
 	char main_domain[DOMAIN_SIZE];
 	char delimiters[64];		/* of all domains, `+` first */
+	char main_delimiter;		/* of the main domain */
+	bool asks_dovecot;		/* a domain has its accounts in Dovecot alone */
 	char largest[ADDRESS_SIZE];	/* the group or forwarder with the most addresses; "" */
 	size_t largest_count;
 	size_t largest_bytes;		/* of the addresses, with a comma each */

@@ -70,11 +70,9 @@ static void print_setting(const struct plan_setting *setting)
 	print("\n\n");
 }
 
-static void print_dovecot(const struct sheet *sheet)
+static void print_listeners(const struct postfix_facts *facts)
 {
-	print("# Dovecot has to listen for Postfix; this belongs into its configuration:\n"
-	      "#\n"
-	      "#     service lmtp {\n"
+	print("#     service lmtp {\n"
 	      "#       unix_listener %s/private/dovecot-lmtp {\n"
 	      "#         mode = 0600\n"
 	      "#         user = postfix\n"
@@ -86,9 +84,34 @@ static void print_dovecot(const struct sheet *sheet)
 	      "#         mode = 0660\n"
 	      "#         user = postfix\n"
 	      "#         group = postfix\n"
-	      "#       }\n"
-	      "#     }\n",
-		sheet->facts->queue_directory, sheet->facts->queue_directory);
+	      "#       }\n",
+		facts->queue_directory, facts->queue_directory);
+	if (facts->asks_dovecot)
+		print("#       # homing-policyd asks here for domains with \"accounts\": \"dovecot\".\n"
+		      "#       unix_listener auth-userdb {\n"
+		      "#         mode = 0660\n"
+		      "#         group = homing-policyd\n"
+		      "#       }\n");
+	print("#     }\n");
+}
+
+/* Dovecot has one delimiter for all domains, and takes it off before it asks for the account. */
+static void print_dovecot(const struct sheet *sheet)
+{
+	const struct postfix_facts *facts = sheet->facts;
+
+	print("# Dovecot has to listen for Postfix, and lmtp has to be among its protocols. This belongs into\n"
+	      "# its configuration:\n"
+	      "#\n"
+	      "#     # Box#info@ours and info%cBox@ours arrive in the mailbox Box, if there is one.\n"
+	      "#     recipient_delimiter = %c\n"
+	      "#     lmtp_save_to_detail_mailbox = yes\n",
+		facts->main_delimiter, facts->main_delimiter);
+	if (facts->delimiters[1])
+		print("#     # The domains have several (%s), and Dovecot's counts in all of them: one more would cut\n"
+		      "#     # names that have it inside. In domains with another one, mail arrives in INBOX.\n",
+			facts->delimiters);
+	print_listeners(facts);
 }
 
 /* Lines that main.cf has already would be there twice. */
@@ -120,7 +143,8 @@ static void print_main_head(const struct sheet *sheet)
 	      "# a script that does the same and can undo it.\n"
 	      "#\n"
 	      "# To undo it delete these lines, take away the # of the old ones, and `postfix reload`.\n"
-	      "# While you try, `homing-policyd --dry-run` refuses nothing: homing-postfix(7).\n\n",
+	      "# homing-postfix(7) says what each map answers, and how to watch for a week what would\n"
+	      "# be refused before anything is.\n\n",
 		sheet->folder);
 }
 

@@ -565,6 +565,31 @@ def test_a_postfix_that_asks_nothing_of_homing_is_left_alone(postfix):
     assert postfix.live(CONFIG, "--socket-dir", "homing")
 
 
+def test_a_delimiter_of_dovecot_that_cuts_names_is_found(on):
+    def problems(delimiter):
+        script = on.folder / "doveconf"
+        script.write_text(f"#!/bin/sh\necho 'recipient_delimiter = {delimiter}'\n")
+        script.chmod(0o755)
+        return {finding["setting"]: finding["problem"]
+                for finding in on.live(CONFIG, "--doveconf", script)}
+
+    on.ctl("account", "add", "first-last@company.com")
+    assert "recipient_delimiter" not in problems("+")
+    assert "first-last@company.com" in problems("+-")["recipient_delimiter"]
+
+
+def test_what_dovecot_needs_is_in_the_comments(postfix):
+    text = postfix.ctl("config", "postfix").stdout
+    private = postfix.queue / "private"
+    assert f"#       unix_listener {private}/dovecot-lmtp {{" in text
+    assert f"#       unix_listener {private}/auth {{" in text
+    assert "#     recipient_delimiter = +\n" in text and "auth-userdb" not in text
+    config = json.loads(json.dumps(DOMAINS))
+    config["domains"]["dove.example"] = {"accounts": "dovecot"}
+    postfix.apply(config)
+    assert "unix_listener auth-userdb {" in postfix.ctl("config", "postfix").stdout
+
+
 def test_settings_that_postfix_does_not_take(on):
     on.main.write_text("this is no setting\n")
     done = on.ctl("check", "--live", code=CONFIG)
