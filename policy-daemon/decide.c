@@ -19,9 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <unistr.h>
-
 #include "router/delivery.h"
+#include "router/printable.h"
 #include "router/route.h"
 
 static const char failed_text[] = "temporary lookup failure";
@@ -30,36 +29,6 @@ static bool is_value(const struct policy_value *value, const char *text)
 {
 	return value->text && value->length == strlen(text) &&
 	       memcmp(value->text, text, value->length) == 0;
-}
-
-/* Controls, ends of lines, and what changes the direction of the text behind it. */
-static bool is_printable(ucs4_t character)
-{
-	return character >= 0x20 && !(character >= 0x7f && character < 0xa0) &&
-	       !(character >= 0x200e && character <= 0x200f) &&
-	       !(character >= 0x2028 && character <= 0x202e) &&
-	       !(character >= 0x2066 && character <= 0x2069);
-}
-
-static void show_recipient(const struct policy_value *recipient, char shown_r[DECISION_SHOWN + 1])
-{
-	const uint8_t *next = (const uint8_t *)recipient->text;
-	size_t left = recipient->length, used = 0;
-
-	while (left > 0) {
-		ucs4_t character;
-		int step = u8_mbtoucr(&character, next, left);
-		bool printable = step > 0 && is_printable(character);
-		size_t width = step > 0 ? (size_t)step : 1, written = printable ? width : 1;
-
-		if (used + written > DECISION_SHOWN)
-			break;
-		memcpy(shown_r + used, printable ? (const char *)next : "?", written);
-		used += written;
-		next += width;
-		left -= width;
-	}
-	shown_r[used] = '\0';
 }
 
 static void accept(struct policy_decision *decision, const char *action, const char *reason)
@@ -152,6 +121,7 @@ static int accept_ours(struct directory_reader *reader, const struct policy_requ
 	if (ok < 0)
 		return -1;
 	accept(decision, ok ? "OK" : "DUNNO", reason);
+	decision->lasting = !ok;
 	return 0;
 }
 
@@ -237,7 +207,7 @@ void policy_decide(struct directory_reader *reader, const struct policy_request 
 		   const struct trusted *trusted, struct policy_decision *decision_r,
 		   struct error *error)
 {
-	const struct policy_value *recipient = &request->recipient;
+	const char *recipient = request->recipient.text ? request->recipient.text : "";
 	char name[NAME_SIZE];
 	struct route_answer answer;
 
@@ -247,8 +217,9 @@ void policy_decide(struct directory_reader *reader, const struct policy_request 
 		accept(decision_r, "DUNNO", "other-state");
 		return;
 	}
-	show_recipient(recipient, decision_r->recipient);
-	int length = delivery_name(recipient->text ? recipient->text : "", recipient->length, name);
+	printable_replace(decision_r->recipient, sizeof decision_r->recipient, recipient,
+			  request->recipient.length);
+	int length = delivery_name(recipient, request->recipient.length, name);
 	if (length < 0) {
 		refuse(decision_r, route_reason_name(REASON_MALFORMED), 501, "5.1.3",
 		       "malformed name: longer than 512 bytes");
