@@ -200,6 +200,24 @@ static void add_text(const struct planning *planning, const char *name, const ch
 	add(planning, name, strdup(value), why);
 }
 
+/* An address in UTF-8 in Postfix's own Received header makes the whole message one that only a server
+ * with SMTPUTF8 may get (cleanup: SMTPUTF8_FLAG_HEADER), although its recipient is rewritten. */
+static void plan_received(const struct planning *planning)
+{
+	static const char ours[] = "regexp:{{/^(Received:.*)for <[^>]*[^ -~][^>]*>(.*)$$/ "
+				   "REPLACE $${1}$${2}}}";
+	const char *old = written(planning, "header_checks");
+	char *value = NULL;
+
+	if (old && strstr(old, ours))
+		value = strdup(old);
+	else if (asprintf(&value, "%s%s%s", ours, old && *old ? ", " : "", old ? old : "") < 0)
+		value = NULL;
+	add(planning, "header_checks", value,
+		"Such an address would also stand in the Received header that Postfix writes, and keep the\n"
+		"whole message from Dovecot. There it is left out.");
+}
+
 static void plan_names(const struct planning *planning)
 {
 	add_text(planning, "myorigin", planning->facts->main_domain,
@@ -216,6 +234,7 @@ static void plan_names(const struct planning *planning)
 	add_text(planning, "smtputf8_enable", "yes",
 		"Addresses outside ASCII. Dovecot's LMTP does not take them: mail to one arrives if Homing\n"
 		"turns it into an account with an ASCII name, and is returned to its sender otherwise.");
+	plan_received(planning);
 }
 
 static void plan_domain_list(const struct planning *planning, const char *name, const char *least,
