@@ -265,6 +265,24 @@ static const char *route_block(const struct live *live, const char *type, char *
 	return text;
 }
 
+/* Only accounts blocks, which route by themselves: nobody behind them sees the typed name. */
+static bool is_accounts_alone(const struct live *live, const char *type)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < live->root->count; i++) {
+		const struct setting *block = &live->root->settings[i];
+
+		if (!is_block(block, type) || is_yes(block_get(live, block, "master", "no")) ||
+		    strcmp(driver_of(live, block), "prefetch") == 0)
+			continue;
+		if (job_of(live, block) != JOB_ACCOUNTS)
+			return false;
+		found = true;
+	}
+	return found;
+}
+
 static const struct setting *check_order(struct live *live, const char *type)
 {
 	const struct setting *before;
@@ -272,6 +290,8 @@ static const struct setting *check_order(struct live *live, const char *type)
 	char change[300], block[256], name[256];
 
 	route_block(live, type, block, sizeof block);
+	if (!route && is_accounts_alone(live, type))
+		return NULL;
 	if (!route) {
 		snprintf(change, sizeof change, "put first: %s", block);
 		report(live, type, change,

@@ -578,6 +578,19 @@ def test_a_delimiter_of_dovecot_that_cuts_names_is_found(on):
     assert "first-last@company.com" in problems("+-")["recipient_delimiter"]
 
 
+def test_accounts_blocks_alone_need_no_route_block(on):
+    def settings(more):
+        script = on.folder / "doveconf"
+        text = "passdb {\n driver = homing\n args = accounts\n}\n" + more
+        (on.folder / "doveconf.output").write_text(text + text.replace("passdb", "userdb"))
+        script.write_text(f"#!/bin/sh\n/bin/cat {on.folder}/doveconf.output\n")
+        script.chmod(0o755)
+        return {finding["setting"] for finding in on.live(CONFIG, "--doveconf", script)}
+
+    assert not {"passdb", "userdb"} & settings("")
+    assert {"passdb", "userdb"} <= settings("passdb {\n driver = pam\n}\n")
+
+
 def test_what_dovecot_needs_is_in_the_comments(postfix):
     text = postfix.ctl("config", "postfix").stdout
     private = postfix.queue / "private"
