@@ -11,8 +11,9 @@
  * where one of many answers stays away for LATE_FACTOR times that. Then the connection is made again.
  *
  * FAIL has two meanings. A Dovecot that stops or reloads fails what it cannot finish, and its successor
- * knows after a moment. A Dovecot whose database is away fails too. So what failed is asked again once,
- * a second later, on a new connection; the second FAIL counts. */
+ * knows after a moment. A Dovecot whose database is away fails too; 2.4 takes two to three seconds for
+ * it (auth_internal_failure_delay). So what failed is asked again once, a second after it was asked or
+ * at once, on a new connection; the second FAIL counts. */
 #include "userdb.h"
 
 #include <stdatomic.h>
@@ -28,7 +29,11 @@
 enum {
 	MAX_SENDS = 2,	      /* of a lookup: at first, and once more where the connection broke */
 	LATE_FACTOR = 12,     /* Dovecot itself gives up a lookup after a minute */
-	RETRY_MS = 1000,      /* after a FAIL */
+	RETRY_MS = 1000,      /* what failed is asked again, after it was sent */
+	/* Questions out before the first answer; each answer allows one more. Dovecot 2.4.1 learns from
+	 * its first auth worker how many it may have; flooded before, it starts too many, fails some
+	 * questions and crashes. */
+	FIRST_QUESTIONS = 8,
 	WANTED_MS = 60000,    /* after the last question, a connection is still made again */
 	FAIL_LOG_SECONDS = 60,
 };
@@ -48,7 +53,7 @@ struct lookup {
 	uint32_t id; /* 0 unless sent */
 	unsigned number; /* of the connection, when sent */
 	unsigned sends;
-	uint64_t sent_at, retry_at; /* uv_now() */
+	uint64_t sent_at; /* uv_now() */
 	uint64_t hash;
 	char name[];
 };
@@ -66,8 +71,10 @@ struct waiter {
 
 /* What is out on a connection. Only the current one and the one before it are alive at a time. */
 struct connection {
-	struct link sent;   /* lookups, in order of time */
-	uint64_t last_line; /* uv_now() */
+	unsigned number;
+	struct link sent;	/* lookups, in order of time */
+	size_t count, answered; /* of the lookups in `sent`; of those before */
+	uint64_t last_line;	/* uv_now() */
 };
 
 enum { CONNECTIONS = 2 };
@@ -84,7 +91,7 @@ struct userdb {
 	bool closing;
 	bool is_connected;
 	bool one_is_to_blame; /* the connection breaks for one lookup, and that one is answered */
-	struct link queued, failed; /* lookups; the failed ones in order of the time to ask again */
+	struct link queued, failed; /* lookups; the failed ones in the order in which they failed */
 	struct connection connections[CONNECTIONS]; /* by its number */
 	struct link waiting, decided; /* waiters; the first in order of deadlines */
 	size_t lookup_count, waiter_count;
@@ -111,6 +118,11 @@ static void count_answer(struct userdb *userdb, enum metric_userdb what)
 static void add_to_gauge(atomic_llong *gauge, long long change)
 {
 	atomic_fetch_add_explicit(gauge, change, memory_order_relaxed);
+}
+
+static struct connection *connection_of(struct userdb *userdb, unsigned number)
+{
+	return &userdb->connections[number % CONNECTIONS];
 }
 
 /* Lookups */
@@ -162,6 +174,7 @@ static void lookup_forget_id(struct userdb *userdb, struct lookup *lookup)
 		at = &(*at)->next_by_id;
 	*at = lookup->next_by_id;
 	lookup->id = 0;
+	connection_of(userdb, lookup->number)->count--;
 }
 
 static void lookup_take_id(struct userdb *userdb, struct lookup *lookup)
@@ -338,23 +351,23 @@ static void ask_again(struct userdb *userdb, struct lookup *lookup)
 static void ask_again_later(struct userdb *userdb, struct lookup *lookup)
 {
 	lookup_forget_id(userdb, lookup);
-	lookup->retry_at = uv_now(userdb->loop) + RETRY_MS;
 	list_remove(&lookup->link);
 	list_append(&userdb->failed, &lookup->link);
 	drop_if_idle(userdb, lookup);
 	stir(userdb);
 }
 
+static uint64_t first_retry(const struct userdb *userdb)
+{
+	return LINK_OF(userdb->failed.next, struct lookup, link)->sent_at + RETRY_MS;
+}
+
 static void ask_failed_again(struct userdb *userdb)
 {
-	uint64_t now = uv_now(userdb->loop);
-
-	while (!list_is_empty(&userdb->failed)) {
-		struct lookup *lookup = LINK_OF(userdb->failed.next, struct lookup, link);
-		if (lookup->retry_at > now)
-			return;
-		list_remove(&lookup->link);
-		list_append(&userdb->queued, &lookup->link);
+	while (!list_is_empty(&userdb->failed) && first_retry(userdb) <= uv_now(userdb->loop)) {
+		struct link *first = userdb->failed.next;
+		list_remove(first);
+		list_append(&userdb->queued, first);
 		stir(userdb);
 	}
 }
@@ -364,11 +377,6 @@ static void ask_failed_again(struct userdb *userdb)
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
-}
-
-static struct connection *connection_of(struct userdb *userdb, unsigned number)
-{
-	return &userdb->connections[number % CONNECTIONS];
 }
 
 static uint64_t patience_ends(const struct userdb *userdb, const struct connection *connection)
@@ -393,7 +401,7 @@ static void set_timer(struct userdb *userdb)
 	if (!list_is_empty(&userdb->waiting))
 		next = LINK_OF(userdb->waiting.next, struct waiter, link)->deadline;
 	if (!list_is_empty(&userdb->failed))
-		next = earlier(next, LINK_OF(userdb->failed.next, struct lookup, link)->retry_at);
+		next = earlier(next, first_retry(userdb));
 	for (size_t i = 0; i < CONNECTIONS; i++)
 		next = earlier(next, patience_ends(userdb, &userdb->connections[i]));
 	if (next == UINT64_MAX)
@@ -445,21 +453,35 @@ static void on_connected(void *context, bool connected, bool again)
 		atomic_fetch_add_explicit(&metrics->userdb_reconnects, 1, memory_order_relaxed);
 }
 
+/* Puts the first of the queue on the connection. */
+static size_t send_first(struct userdb *userdb, struct connection *connection,
+			 char out[USERDB_QUESTION_MAX])
+{
+	struct lookup *lookup = LINK_OF(userdb->queued.next, struct lookup, link);
+
+	lookup_take_id(userdb, lookup);
+	lookup->number = connection->number;
+	lookup->sends++;
+	lookup->sent_at = uv_now(userdb->loop);
+	list_remove(&lookup->link);
+	list_append(&connection->sent, &lookup->link);
+	connection->count++;
+	return userdb_question_format(lookup->id, lookup->name, out);
+}
+
 static size_t on_fill(void *context, unsigned number, char *out, size_t size)
 {
 	struct userdb *userdb = context;
+	struct connection *connection = connection_of(userdb, number);
 	size_t used = 0;
 
-	while (!list_is_empty(&userdb->queued) && size - used >= USERDB_QUESTION_MAX) {
-		struct lookup *lookup = LINK_OF(userdb->queued.next, struct lookup, link);
-		lookup_take_id(userdb, lookup);
-		lookup->number = number;
-		lookup->sends++;
-		lookup->sent_at = uv_now(userdb->loop);
-		list_remove(&lookup->link);
-		list_append(&connection_of(userdb, number)->sent, &lookup->link);
-		used += userdb_question_format(lookup->id, lookup->name, out + used);
+	if (connection->number != number) {
+		connection->number = number;
+		connection->answered = 0;
 	}
+	while (!list_is_empty(&userdb->queued) && size - used >= USERDB_QUESTION_MAX &&
+	       connection->count < FIRST_QUESTIONS + connection->answered)
+		used += send_first(userdb, connection, out + used);
 	if (used > 0)
 		set_timer(userdb);
 	return used;
@@ -481,12 +503,13 @@ static void on_fail(struct userdb *userdb, struct lookup *lookup)
 static const char *on_line(void *context, unsigned number, const char *line, size_t length)
 {
 	struct userdb *userdb = context;
+	struct connection *connection = connection_of(userdb, number);
 	enum userdb_reply reply;
 	uint32_t id;
 	const char *why = userdb_answer_parse(line, length, &reply, &id);
 	struct lookup *lookup = id != 0 ? lookup_of_id(userdb, id) : NULL;
 
-	connection_of(userdb, number)->last_line = uv_now(userdb->loop);
+	connection->last_line = uv_now(userdb->loop);
 	if (!lookup || lookup->number != number)
 		return why ? why : "an answer to what was not asked";
 	if (why) {
@@ -496,8 +519,10 @@ static const char *on_line(void *context, unsigned number, const char *line, siz
 	} else if (reply == USERDB_FAIL) {
 		on_fail(userdb, lookup);
 	} else {
+		connection->answered++;
 		lookup_answered(userdb, lookup, reply == USERDB_USER);
 	}
+	stir(userdb); /* there may be room for another question */
 	return why;
 }
 

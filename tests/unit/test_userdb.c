@@ -669,6 +669,48 @@ static void half_lines_are_waited_for(void **state)
 	expect(play, &asked, EXISTS);
 }
 
+/* Or Dovecot 2.4.1 crashes. */
+static void a_connection_starts_with_few_questions(void **state)
+{
+	struct play *play = *state;
+	struct asked asked[20] = {{0}};
+	unsigned ids[20];
+	char name[64];
+
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "%u@a.example", i);
+		assert_false(ask(play, &asked[i], name));
+	}
+	server_greet(play);
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(name, sizeof name, "%u@a.example", i);
+		ids[i] = server_expect_user(play, name);
+	}
+	server_expect_nothing(play);
+	server_send(play, "USER\t%u\tx\n", ids[5]);
+	ids[8] = server_expect_user(play, "8@a.example");
+	ids[9] = server_expect_user(play, "9@a.example");
+	server_expect_nothing(play);
+	server_send(play, "USER\t%u\tx\nUSER\t%u\tx\nUSER\t%u\tx\n", ids[0], ids[8], ids[9]);
+	for (unsigned i = 10; i < 16; i++) {
+		snprintf(name, sizeof name, "%u@a.example", i);
+		server_expect_user(play, name);
+	}
+	server_expect_nothing(play);
+	/* A new connection starts so too. */
+	server_hang_up(play);
+	server_greet(play);
+	for (unsigned i = 1; i < 10; i++) {
+		snprintf(name, sizeof name, "%u@a.example", i);
+		if (i != 5 && i != 8 && i != 9)
+			server_expect_user(play, name);
+	}
+	server_expect_user(play, "10@a.example");
+	server_expect_user(play, "11@a.example");
+	server_expect_nothing(play);
+	userdb_destroy(&play->userdb);
+}
+
 static void a_thousand_questions_answered_in_another_order(void **state)
 {
 	enum { COUNT = 1000 };
@@ -685,18 +727,21 @@ static void a_thousand_questions_answered_in_another_order(void **state)
 	assert_int_equal(play->metrics.userdb_outstanding, COUNT);
 	expect_known(play, "one-too-many@a.example", EXISTENCE_UNKNOWN);
 	server_greet(play);
-	for (unsigned i = 0; i < COUNT; i++) {
-		snprintf(name, sizeof name, "user-%u@a.example", i);
-		ids[i] = server_expect_user(play, name);
-		for (unsigned k = 0; k < i; k++)
-			assert_int_not_equal(ids[i], ids[k]);
-	}
-	for (unsigned left = COUNT; left > 0; left--) {
-		unsigned pick = (unsigned)(support_random(&random) % left);
+	for (unsigned sent = 0, out = 0, answered = 0; answered < COUNT;) {
+		while (sent < COUNT && out < 8 + answered) {
+			snprintf(name, sizeof name, "user-%u@a.example", sent);
+			ids[out] = server_expect_user(play, name);
+			for (unsigned k = 0; k < out; k++)
+				assert_int_not_equal(ids[out], ids[k]);
+			out++;
+			sent++;
+		}
+		unsigned pick = (unsigned)(support_random(&random) % out);
 		/* The numbers of the asked are those of their order. */
 		bool exists = (ids[pick] - 1) % 3 == 0;
 		server_send(play, exists ? "USER\t%u\tx\n" : "NOTFOUND\t%u\n", ids[pick]);
-		ids[pick] = ids[left - 1];
+		ids[pick] = ids[--out];
+		answered++;
 	}
 	for (unsigned i = 0; i < COUNT; i++)
 		expect(play, &asked[i], i % 3 == 0 ? EXISTS : EXISTS_NOT);
@@ -1299,87 +1344,125 @@ static void destroying_answers_all_in_every_state(void **state)
 
 /* A server that does whatever comes to its mind, and callers that do so too. Whatever happens, each
  * is called once, and everything is given back. */
+enum { CALLERS = 64 };
+
+struct chaos {
+	struct play *play;
+	uint64_t random;
+	struct asked asked[CALLERS];
+	bool waits[CALLERS];
+};
+
+static unsigned choose(struct chaos *chaos, unsigned count)
+{
+	return (unsigned)(support_random(&chaos->random) % count);
+}
+
+static void somebody_asks_or_cancels(struct chaos *chaos)
+{
+	unsigned pick = choose(chaos, CALLERS);
+	struct asked *asked = &chaos->asked[pick];
+	char name[64], rest[64];
+
+	if (chaos->waits[pick] && asked->called)
+		chaos->waits[pick] = false;
+	if (!chaos->waits[pick] && choose(chaos, 2) == 0) {
+		snprintf(name, sizeof name, "%u@a.example", pick / 2);
+		snprintf(rest, sizeof rest, "%u@a.example", pick / 8);
+		chaos->waits[pick] = !ask_both(chaos->play, asked, name, rest);
+	} else if (chaos->waits[pick] && choose(chaos, 8) == 0) {
+		userdb_cancel(chaos->play->userdb, asked);
+		chaos->waits[pick] = false;
+	}
+}
+
+/* The right answer to the next line of the client, if there is one. */
+static void server_answers(struct play *play)
+{
+	char *end = memchr(play->in, '\n', play->used);
+	unsigned id;
+
+	if (!end)
+		return;
+	if (sscanf(play->in, "USER\t%u", &id) == 1)
+		server_send(play, id % 3 != 0 ? "USER\t%u\tx\n" : "NOTFOUND\t%u\n", id);
+	else
+		server_send(play, GREETING);
+	play->used -= (size_t)(end + 1 - play->in);
+	memmove(play->in, end + 1, play->used);
+}
+
+static void server_does_something(struct chaos *chaos, unsigned likely_id)
+{
+	struct play *play = chaos->play;
+	unsigned id = likely_id + choose(chaos, 40);
+
+	switch (choose(chaos, 300)) {
+	case 0:
+		server_hang_up(play);
+		return;
+	case 1:
+		server_send(play, "USER\t%u\tx\n", id);
+		return;
+	case 2:
+		server_send(play, "half a line");
+		return;
+	case 3:
+		server_send(play, "USER\t%u\n", id);
+		return;
+	case 4:
+		server_send(play, "FAIL\t%u\n", id);
+		return;
+	case 5:
+		server_send(play, GREETING);
+		return;
+	default:
+		server_answers(play);
+	}
+}
+
+static void expect_all_called(const struct chaos *chaos)
+{
+	for (unsigned i = 0; i < CALLERS; i++)
+		assert_true(!chaos->waits[i] || chaos->asked[i].called);
+}
+
 static void anything_may_happen(void **state)
 {
-	enum { COUNT = 64 };
-	static struct asked asked[COUNT];
-	static bool waits[COUNT];
 	struct play *play = *state;
-	uint64_t random = support_number("HOMING_TEST_SEED", 1);
+	struct chaos *chaos = calloc(1, sizeof *chaos);
 	unsigned long rounds = support_number("HOMING_TEST_ROUNDS", 20000);
 
+	chaos->play = play;
+	chaos->random = support_number("HOMING_TEST_SEED", 1);
 	play->settings.timeout_ms = 100;
 	play->settings.max_outstanding = 40;
 	play->settings.keep_found_ms = play->settings.keep_none_ms = 5;
 	play->settings.max_kept = 6;
 	client_restart(play);
 	for (unsigned long round = 0; round < rounds; round++) {
-		unsigned pick = (unsigned)(support_random(&random) % COUNT);
-		char name[64], rest[64];
-		snprintf(name, sizeof name, "%u@a.example", pick / 2);
-		snprintf(rest, sizeof rest, "%u@a.example", pick / 8);
-		if (waits[pick] && asked[pick].called)
-			waits[pick] = false;
-		if (!waits[pick] && support_random(&random) % 2 == 0)
-			waits[pick] = !ask_both(play, &asked[pick], name, rest);
-		else if (waits[pick] && support_random(&random) % 8 == 0) {
-			userdb_cancel(play->userdb, &asked[pick]);
-			waits[pick] = false;
-		}
+		somebody_asks_or_cancels(chaos);
 		if (play->stream < 0)
 			play->stream = accept4(play->listener, NULL, NULL,
 					       SOCK_NONBLOCK | SOCK_CLOEXEC);
 		else if (!server_read(play))
 			server_hang_up(play);
-		unsigned id = (unsigned)(support_random(&random) % 40) + (unsigned)(round / 50);
-		if (play->stream >= 0) {
-			switch (support_random(&random) % 300) {
-			case 0:
-				server_hang_up(play);
-				break;
-			case 1:
-				server_send(play, "USER\t%u\tx\n", id);
-				break;
-			case 2:
-				server_send(play, "half a line");
-				break;
-			case 3:
-				server_send(play, "USER\t%u\n", id);
-				break;
-			case 4:
-			case 5:
-			case 6:
-				server_send(play, GREETING);
-				break;
-			default: {
-				char *line = memchr(play->in, '\n', play->used), word[16] = "";
-				if (!line)
-					break;
-				if (sscanf(play->in, "%15s\t%u", word, &id) == 2 &&
-				    strcmp(word, "USER") == 0)
-					server_send(play, id % 3 ? "USER\t%u\tx\n" : "NOTFOUND\t%u\n",
-						    id);
-				else
-					server_send(play, GREETING);
-				play->used -= (size_t)(line + 1 - play->in);
-				memmove(play->in, line + 1, play->used);
-			}
-			}
-		}
+		else
+			server_does_something(chaos, (unsigned)(round / 50));
 		uv_run(&play->loop, UV_RUN_NOWAIT);
-		if (support_random(&random) % 2000 == 0) {
+		assert_true(play->metrics.userdb_outstanding <= 40);
+		if (choose(chaos, 2000) == 0) {
 			userdb_destroy(&play->userdb);
-			for (unsigned i = 0; i < COUNT; i++)
-				assert_true(!waits[i] || asked[i].called);
+			expect_all_called(chaos);
 			client_restart(play);
 		}
 	}
 	assert_true(counted(play, METRIC_USERDB_FOUND) > 0);
 	assert_true(counted(play, METRIC_USERDB_NONE) > 0);
-	assert_true(play->metrics.userdb_outstanding <= 40);
-	turn_for(play, 150);
-	for (unsigned i = 0; i < COUNT; i++)
-		assert_true(!waits[i] || asked[i].called);
+	turn_for(play, 300);
+	expect_all_called(chaos);
+	userdb_destroy(&play->userdb);
+	free(chaos);
 }
 
 #define PLAY(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -1399,6 +1482,7 @@ int main(void)
 		PLAY(a_connection_is_renewed_after_seconds),
 		PLAY(nothing_is_said_before_the_first_question_and_the_greeting),
 		PLAY(half_lines_are_waited_for),
+		PLAY(a_connection_starts_with_few_questions),
 		PLAY(a_thousand_questions_answered_in_another_order),
 		PLAY(the_same_question_is_asked_once),
 		PLAY(the_name_without_its_detail_is_asked_second),
