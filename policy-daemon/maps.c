@@ -93,6 +93,21 @@ static bool is_key(const struct lookup *lookup, const char *address)
 	       strncasecmp(address, lookup->key, lookup->key_length) == 0;
 }
 
+/* Likewise with the case of all of Unicode: in a domain with accounts elsewhere a name is folded with
+ * its detail, and the detail in the key must not be lost for that. */
+static bool is_key_of_external(const struct lookup *lookup, const char *address)
+{
+	char left[LOCAL_SIZE], right[LOCAL_SIZE];
+	const char *key_at = name_find_at(lookup->key, lookup->key_length);
+	const char *at = strrchr(address, '@');
+	size_t key_local = (size_t)(key_at - lookup->key), domain_length = strlen(at);
+
+	return lookup->key_length == key_local + domain_length &&
+	       strncasecmp(key_at, at, domain_length) == 0 &&
+	       local_fold(lookup->key, key_local, left) >= 0 &&
+	       local_fold(address, (size_t)(at - address), right) >= 0 && strcmp(left, right) == 0;
+}
+
 static bool is_same_domain(const char *text, size_t length, const char *domain)
 {
 	char canonical[DOMAIN_SIZE];
@@ -127,7 +142,9 @@ static int alias_account(struct lookup *lookup, const struct route_answer *answe
 		return permanent(lookup,
 				 "no address leads to this mailbox or detail: another name of "
 				 "the directory is in its way");
-	return is_key(lookup, address) ? 0 : found(lookup, address);
+	bool same = answer->flags & ROUTE_EXTERNAL ? is_key_of_external(lookup, address)
+						   : is_key(lookup, address);
+	return same ? 0 : found(lookup, address);
 }
 
 static int alias_remote(struct lookup *lookup, const struct route_answer *answer)
