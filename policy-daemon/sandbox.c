@@ -130,7 +130,7 @@ static int restrict_files(const struct sandbox *sandbox, char **error_r)
 		return fail(error_r, "Landlock cannot keep it to the folder %s: %s",
 			    sandbox->directory, strerror(errno));
 	if (answer == 0)
-		log_line(LOG_LEVEL_INFO, "this kernel has no Landlock: file permissions alone keep it "
+		log_line(LOG_LEVEL_INFO, "Landlock is not to be had here: file permissions alone keep it "
 			 "from files other than the directory's");
 	return 0;
 }

@@ -310,10 +310,13 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(place):
                "--directory", str(place / "none"), "--max-connections", "1000", "--workers", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
                           preexec_fn=limited(100, 4000)) as process:
-        assert "max_connections=1000" in process.stderr.readline()
-        limits = Path(f"/proc/{process.pid}/limits").read_text()
-        assert int(re.search(r"Max open files\s+(\d+)", limits)[1]) > 1100
-        process.terminate()
+        try:
+            lines = iter(process.stderr.readline, "")
+            assert "max_connections=1000" in next(line for line in lines if "started" in line)
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+            assert int(re.search(r"Max open files\s+(\d+)", limits)[1]) > 1100
+        finally:
+            process.terminate()
         process.stderr.read()
         assert process.wait(20) == 0
 
@@ -386,6 +389,7 @@ def test_sigint_is_sigterm_and_sigpipe_nothing(place, story):
 
 def test_metrics_take_few_clients_and_little_time(place, story):
     with make(place, story) as daemon:
+        time.sleep(0.5)  # for the client that waited until the daemon was there to be gone
         with contextlib.ExitStack() as clients:
             idle = [clients.enter_context(contextlib.closing(connect(daemon.metrics_tcp)))
                     for _ in range(64)]
