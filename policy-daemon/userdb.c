@@ -27,14 +27,14 @@
 #include "userdb-link.h"
 
 enum {
-	MAX_SENDS = 2,	      /* of a lookup: at first, and once more where the connection broke */
-	LATE_FACTOR = 12,     /* Dovecot itself gives up a lookup after a minute */
-	RETRY_MS = 1000,      /* what failed is asked again, after it was sent */
+	MAX_SENDS = 2,	  /* of a lookup: once more where it failed or the connection broke */
+	LATE_FACTOR = 12, /* Dovecot itself gives up a lookup after a minute */
+	RETRY_MS = 1000,  /* from when it was sent until what failed is asked again */
 	/* Questions out before the first answer; each answer allows one more. Dovecot 2.4.1 learns from
 	 * its first auth worker how many it may have; flooded before, it starts too many, fails some
 	 * questions and crashes. */
 	FIRST_QUESTIONS = 8,
-	WANTED_MS = 60000,    /* after the last question, a connection is still made again */
+	WANTED_MS = 60000, /* after the last question, a connection is still made again */
 	FAIL_LOG_SECONDS = 60,
 };
 
@@ -50,7 +50,7 @@ struct lookup {
 	struct link link;    /* in userdb.queued, userdb.failed, or `sent` of a connection */
 	struct link waiters; /* in order of time */
 	struct lookup *next_by_name, *next_by_id;
-	uint32_t id; /* 0 unless sent */
+	uint32_t id;	 /* 0 unless sent */
 	unsigned number; /* of the connection, when sent */
 	unsigned sends;
 	uint64_t sent_at; /* uv_now() */
@@ -59,9 +59,9 @@ struct lookup {
 };
 
 struct waiter {
-	struct link link;	 /* in userdb.waiting or userdb.decided */
-	struct link lookup_link; /* in lookup->waiters */
-	struct lookup *lookup;	 /* NULL when decided */
+	struct link link;	  /* in userdb.waiting or userdb.decided */
+	struct link lookup_link;  /* in lookup->waiters */
+	struct lookup *lookup;	  /* NULL when decided */
 	enum existence existence; /* when decided */
 	uint64_t deadline;
 	userdb_answer_cb *answer;
@@ -97,7 +97,7 @@ struct userdb {
 	size_t lookup_count, waiter_count;
 	uint32_t last_id;
 	uint64_t last_question; /* uv_now() */
-	size_t buckets;			   /* a power of two */
+	size_t buckets;		/* a power of two */
 	struct lookup **by_name, **by_id;
 };
 
