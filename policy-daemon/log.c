@@ -93,16 +93,16 @@ static bool is_wanted(enum log_level level)
 static void write_line(enum log_level level, const char *line)
 {
 	char whole[MAX_LINE + 64];
-	char priority[8] = "";
 	int length;
 
 	if (output.to_syslog) {
 		syslog(levels[level].priority, "%s", line);
 		return;
 	}
-	if (output.to_journal)
-		snprintf(priority, sizeof priority, "<%d>", levels[level].priority);
-	length = snprintf(whole, sizeof whole, "%s%s: %s\n", priority, program, line);
+	if (output.to_journal) /* which knows the program's name by itself */
+		length = snprintf(whole, sizeof whole, "<%d>%s\n", levels[level].priority, line);
+	else
+		length = snprintf(whole, sizeof whole, "%s: %s\n", program, line);
 	ssize_t written = write(STDERR_FILENO, whole, (size_t)length);
 	(void)written;
 }

@@ -9,7 +9,7 @@
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
 /* Before anything is logged. To syslog as `homing-policyd[PID]`; to stderr each line begins with
- * `homing-policyd: ` and, where stderr is systemd's journal (JOURNAL_STREAM), with the `<N>` that
+ * `homing-policyd: `, or, where stderr is systemd's journal (JOURNAL_STREAM), with the `<N>` that
  * tells it the priority. Warnings and errors then say `warning: ` or `error: `, as Postfix's do.
  * Debug lines are dropped unless verbose. Threads may log at once: a line is one write. */
 void log_open(bool to_syslog, bool verbose);

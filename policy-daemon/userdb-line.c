@@ -80,7 +80,7 @@ static uint32_t number_of(const struct word *word)
 
 int userdb_greeting_parse(const char *line, size_t length, const char **why_r)
 {
-	struct word rest = {line, length}, word;
+	struct word rest = {line, length}, word = {line, 0};
 
 	if (length > USERDB_LINE_MAX || memchr(line, '\0', length)) {
 		*why_r = "its greeting is not Dovecot's";
@@ -104,7 +104,7 @@ int userdb_greeting_parse(const char *line, size_t length, const char **why_r)
 const char *userdb_answer_parse(const char *line, size_t length, enum userdb_reply *reply_r,
 				uint32_t *id_r)
 {
-	struct word rest = {line, length}, command, id, name;
+	struct word rest = {line, length}, command = {line, 0}, id, name;
 
 	*id_r = 0;
 	next_word(&rest, &command);

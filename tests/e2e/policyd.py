@@ -22,6 +22,9 @@ from pathlib import Path
 PROGRAM = os.environ.get("HOMING_POLICYD") or str(
     Path(os.environ.get("HOMINGCTL", "homingctl")).resolve().parent
     / "../../policy-daemon/homing-policyd")
+# Beside Postfix the daemon as packages have it runs, with its sandbox, which a build with sanitizers
+# leaves out.
+RELEASE = os.environ.get("HOMING_POLICYD_RELEASE") or PROGRAM
 SANITIZED = "asan" in subprocess.run(["ldd", PROGRAM], capture_output=True, text=True).stdout
 
 
@@ -71,7 +74,8 @@ class Policyd:
     command: workers=2, dry_run=True, trusted=["192.0.2.0/24"]. With inherit=True the listening sockets
     are made here and handed over, as systemd does, and outlive the daemon."""
 
-    def __init__(self, folder, directory, *, inherit=False, environment=None, **options):
+    def __init__(self, folder, directory, *, inherit=False, environment=None, program=PROGRAM,
+                 **options):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.directory = Path(directory)
@@ -99,7 +103,7 @@ class Policyd:
         return words
 
     def command(self):
-        words = [PROGRAM, "--foreground", "--directory", str(self.directory), *self.endpoints()]
+        words = [self.program, "--foreground", "--directory", str(self.directory), *self.endpoints()]
         for name, value in self.options.items():
             words += option(name, value)
         return words

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dovecot
 from homing import Homing
-from policyd import Policyd
+from policyd import RELEASE, Policyd
 
 POSTFIX_UID, POSTFIX_GID = None, None
 TRUSTED = "127.0.0.9"  # a client in mynetworks; all others are strangers
@@ -299,7 +299,7 @@ class Mail:
                    "max_connections": 2000}
         if self.userdb:
             options["userdb"] = self.dovecot.base / "auth-userdb"
-        self.policyd = Policyd(self.postfix.queue / "homing", self.homing.path,
+        self.policyd = Policyd(self.postfix.queue / "homing", self.homing.path, program=RELEASE,
                                **{**options, **self.policyd_options})
         try:
             self.sink.start()

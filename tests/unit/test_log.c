@@ -95,8 +95,8 @@ static void the_journal_is_told_priorities(void **state)
 	log_open(false, false);
 	log_line(LOG_LEVEL_INFO, "i");
 	unsetenv("JOURNAL_STREAM");
-	assert_captured("<7>homing-policyd: d\n<6>homing-policyd: i\n<4>homing-policyd: warning: w\n"
-			"<3>homing-policyd: error: e\nhoming-policyd: i\nhoming-policyd: i\n");
+	assert_captured("<7>d\n<6>i\n<4>warning: w\n"
+			"<3>error: e\nhoming-policyd: i\nhoming-policyd: i\n");
 }
 
 static void no_text_can_forge_a_line(void **state)

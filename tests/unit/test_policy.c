@@ -236,7 +236,7 @@ static void a_request_may_have_65536_bytes_and_no_more(void **state)
 static char *request_with(unsigned count)
 {
 	size_t used = strlen(REQUEST);
-	char *text = malloc(used + count * 2 + 2);
+	char *text = malloc(used + (size_t)count * 2 + 2);
 
 	assert_non_null(text);
 	memcpy(text, REQUEST, used);
