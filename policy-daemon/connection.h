@@ -13,6 +13,7 @@
 
 #include "endpoint.h"
 #include "list.h"
+#include "policy.h"
 #include "serve.h"
 
 enum {
@@ -30,6 +31,7 @@ struct connections {
 	struct link by_activity; /* all; first the one whose last request is longest ago */
 	struct link by_deadline; /* those with something unfinished */
 	char *requests;		 /* CONNECTION_READ_SIZE */
+	struct policy_request policy; /* the one at hand, parsed */
 	char *replies;		 /* CONNECTION_REPLIES_SIZE, of the connection at hand */
 	size_t replies_length;
 };

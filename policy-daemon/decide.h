@@ -57,6 +57,8 @@ struct policy_decision {
 	char action[DECISION_TEXT];	    /* "DUNNO", "OK", "550 5.1.1 <to>: text"... */
 	const char *reason; /* a word for the log: "account", "relay", "unknown-account"... */
 	bool refuses;	    /* 4xx or 5xx: what --dry-run turns into DUNNO */
+	/* DUNNO for an account or a forward, whoever sends, while the directory is the same. */
+	bool lasting;
 };
 /* Between directory_begin and directory_end of `reader`. Never fails: what cannot be
  * decided is a 451 4.3.0, with *error set for the log. */
@@ -85,7 +87,8 @@ struct map_decision {
 	bool must_ask;
 	struct existence_question question;
 	enum socketmap_status status;
-	char *value; /* allocated; NULL is "". map_decision_finish() */
+	bool none_needed; /* NOTFOUND because the key is an address of ours as it stands */
+	char *value;	  /* allocated; NULL is "". map_decision_finish() */
 	size_t value_length;
 };
 /* As policy_decide(); what cannot be decided is SOCKETMAP_TEMP with the reason as value. */

@@ -142,9 +142,10 @@ static int alias_account(struct lookup *lookup, const struct route_answer *answe
 		return permanent(lookup,
 				 "no address leads to this mailbox or detail: another name of "
 				 "the directory is in its way");
-	bool same = answer->flags & ROUTE_EXTERNAL ? is_key_of_external(lookup, address)
-						   : is_key(lookup, address);
-	return same ? 0 : found(lookup, address);
+	lookup->decision->none_needed = answer->flags & ROUTE_EXTERNAL
+						? is_key_of_external(lookup, address)
+						: is_key(lookup, address);
+	return lookup->decision->none_needed ? 0 : found(lookup, address);
 }
 
 static int alias_remote(struct lookup *lookup, const struct route_answer *answer)
@@ -292,6 +293,7 @@ static int decide_sender_login(struct lookup *lookup, const struct route_answer 
 
 static int decide_transport(struct lookup *lookup, const struct route_answer *answer)
 {
+	lookup->decision->none_needed = answer->result == ROUTE_ACCOUNT;
 	return answer->result == ROUTE_DISCARD ? found(lookup, "discard:") : 0;
 }
 

@@ -111,6 +111,42 @@ static size_t reply_policy(struct serve *serve, const struct policy_request *req
 	return length;
 }
 
+/* What is known of names, by kind. */
+enum {
+	KNOWN_POLICY, /* the decision about this recipient is DUNNO */
+	KNOWN_MAP,    /* + map: the answer is the key itself; of `alias` and `transport`: none */
+};
+
+/* 0: nothing is known of such a request. */
+static uint64_t statement_of(const struct serve *serve, const struct policy_request *request)
+{
+	const struct policy_value *state = &request->protocol_state;
+	const struct policy_value *recipient = &request->recipient;
+
+	/* Where each request is logged, the log says why. */
+	if (log_is_verbose() || state->length != 4 || memcmp(state->text, "RCPT", 4) != 0 ||
+	    recipient->length == 0)
+		return 0;
+	return known_statement(serve->known, KNOWN_POLICY, recipient->text, recipient->length);
+}
+
+static void look_up_policy(struct serve *serve, struct directory_reader *reader,
+			   const struct policy_request *request,
+			   struct policy_decision *decision_r, struct error *error)
+{
+	uint64_t statement = statement_of(serve, request);
+
+	known_at(serve->known, directory_snapshot(reader));
+	if (known_has(serve->known, statement)) {
+		strcpy(decision_r->action, "DUNNO");
+		decision_r->must_ask = decision_r->refuses = false;
+		return;
+	}
+	policy_decide(reader, request, serve->trusted, decision_r, error);
+	if (decision_r->lasting && !decision_r->must_ask)
+		known_add(serve->known, statement);
+}
+
 static void decide_policy(struct serve *serve, const struct policy_request *request,
 			  struct policy_decision *decision_r)
 {
@@ -119,7 +155,7 @@ static void decide_policy(struct serve *serve, const struct policy_request *requ
 		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
 
 	if (reader) {
-		policy_decide(reader, request, serve->trusted, decision_r, &error);
+		look_up_policy(serve, reader, request, decision_r, &error);
 		directory_view_end(&serve->view);
 	} else {
 		policy_decide_failed(decision_r);
@@ -131,12 +167,15 @@ static void decide_policy(struct serve *serve, const struct policy_request *requ
 static ssize_t serve_policy(struct serve *serve, const struct serve_request *request, char *out,
 			    struct serve_waiting **waiting_r, const char **why_r)
 {
+	const struct policy_request *policy = request->policy;
 	struct policy_request parsed;
 	struct policy_decision decision;
 
-	if (!policy_parse(request->data, request->length, &parsed, why_r))
+	if (!policy && !policy_parse(request->data, request->length, &parsed, why_r))
 		return -1;
-	decide_policy(serve, &parsed, &decision);
+	if (!policy)
+		policy = &parsed;
+	decide_policy(serve, policy, &decision);
 	if (decision.must_ask) {
 		enum existence existence;
 		if (!ask(serve, request, &decision.question, &existence, waiting_r)) {
@@ -145,7 +184,7 @@ static ssize_t serve_policy(struct serve *serve, const struct serve_request *req
 		}
 		policy_decide_existence(&decision, existence);
 	}
-	return (ssize_t)reply_policy(serve, &parsed, &decision, serve->clock, out);
+	return (ssize_t)reply_policy(serve, policy, &decision, serve->clock, out);
 }
 
 static enum metric_outcome map_outcome(enum socketmap_status status)
@@ -200,6 +239,54 @@ static size_t reply_no_map(struct serve *serve, enum socketmap_status status, co
 	return length;
 }
 
+static bool has_key_as_value(enum map map)
+{
+	return map != MAP_ALIAS && map != MAP_TRANSPORT;
+}
+
+static bool is_worth_knowing(enum map map, const struct socketmap_request *request,
+			     const struct map_decision *decision)
+{
+	if (decision->must_ask)
+		return false;
+	if (!has_key_as_value(map))
+		return decision->status == SOCKETMAP_NOTFOUND && decision->none_needed;
+	return decision->status == SOCKETMAP_OK &&
+	       decision->value_length == request->key_length &&
+	       memcmp(decision->value, request->key, request->key_length) == 0;
+}
+
+/* False: out of memory. */
+static bool map_known(enum map map, const struct socketmap_request *request,
+		      struct map_decision *decision_r)
+{
+	*decision_r = (struct map_decision){.status = SOCKETMAP_NOTFOUND};
+	if (!has_key_as_value(map))
+		return true;
+	decision_r->value = malloc(request->key_length);
+	if (!decision_r->value)
+		return false;
+	memcpy(decision_r->value, request->key, request->key_length);
+	decision_r->value_length = request->key_length;
+	decision_r->status = SOCKETMAP_OK;
+	return true;
+}
+
+static void look_up_map(struct serve *serve, struct directory_reader *reader, enum map map,
+			const struct socketmap_request *request, struct map_decision *decision_r,
+			struct error *error)
+{
+	uint64_t statement = known_statement(serve->known, KNOWN_MAP + (unsigned)map, request->key,
+					     request->key_length);
+
+	known_at(serve->known, directory_snapshot(reader));
+	if (known_has(serve->known, statement) && map_known(map, request, decision_r))
+		return;
+	map_decide(reader, map, request->key, request->key_length, decision_r, error);
+	if (is_worth_knowing(map, request, decision_r))
+		known_add(serve->known, statement);
+}
+
 /* False: the directory cannot be used. */
 static bool decide_map(struct serve *serve, enum map map, const struct socketmap_request *request,
 		       struct map_decision *decision_r)
@@ -209,7 +296,7 @@ static bool decide_map(struct serve *serve, enum map map, const struct socketmap
 		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
 
 	if (reader) {
-		map_decide(reader, map, request->key, request->key_length, decision_r, &error);
+		look_up_map(serve, reader, map, request, decision_r, &error);
 		directory_view_end(&serve->view);
 	}
 	if (error.code != ERROR_NONE)

@@ -11,6 +11,7 @@
 
 #include "decide.h"
 #include "endpoint.h"
+#include "known.h"
 #include "metrics.h"
 #include "shared-directory.h"
 #include "userdb.h"
@@ -21,6 +22,7 @@ struct serve {
 	struct directory_view view;
 	const struct trusted *trusted;
 	struct userdb *userdb; /* NULL: nobody to ask */
+	struct known *known;   /* names that need not be looked up again */
 	struct metrics *metrics;
 	bool dry_run;
 	/* uv_hrtime() when the time of the next request begins. Set it when requests were read; each
@@ -32,6 +34,7 @@ struct serve_request {
 	enum service service;
 	const char *data; /* what policy_frame measured, or the content of a netstring */
 	size_t length;
+	const struct policy_request *policy; /* the same parsed; NULL: it is not yet */
 	/* Called with the context where Dovecot has to be asked first. */
 	userdb_answer_cb *answer;
 	void *context;

@@ -165,6 +165,9 @@ static int init_serving(struct worker *worker, const struct worker_settings *set
 	};
 	if (!connections_init(&worker->connections))
 		return UV_ENOMEM;
+	worker->serve.known = known_create();
+	if (!worker->serve.known)
+		return UV_ENOMEM;
 	if (!settings->userdb.path)
 		return 0;
 	worker->serve.userdb =
@@ -191,6 +194,7 @@ static void worker_free(struct worker *worker)
 	free(orders->given);
 	uv_mutex_destroy(&orders->lock);
 	connections_finish(&worker->connections);
+	known_destroy(&worker->serve.known);
 	free(worker);
 }
 
