@@ -80,6 +80,7 @@ class Policyd:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.directory = Path(directory)
         self.environment = environment or {}
+        self.program = program
         # homing.readable() lets Dovecot's group read the directory.
         self.options = {"user": "dovecot", "socket_mode": "0666", "socket_group": "0", **options}
         self.process = None

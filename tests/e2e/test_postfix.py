@@ -1,7 +1,10 @@
 """Postfix delivers by the same rules as Dovecot logs in: what is typed into RCPT, and whose mailbox
 it is in then."""
 
+import json
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -201,3 +204,16 @@ def test_nothing_to_worry_about_in_the_logs(mail):
     assert [line for line in mail.postfix.problems() if "Illegal address syntax" not in line] == []
     assert [line for line in mail.policyd.log().splitlines()
             if re.search("(error|warning|fatal): ", line)] == []
+
+
+def test_check_live_finds_nothing_in_the_settings_that_config_printed(mail):
+    environment = {**os.environ, "MAIL_CONFIG": str(mail.postfix.config)}
+    done = subprocess.run([*mail.homing.command().split(), "check", "--live", "--json"],
+                          capture_output=True, text=True, env=environment, timeout=120)
+    findings = [finding for finding in json.loads(done.stdout)["findings"]
+                if "postfix" in json.dumps(finding).lower()]
+    assert findings == []
+    (mail.postfix.config / "main.cf").open("a").write("\nmydestination = localhost, company.com\n")
+    done = subprocess.run([*mail.homing.command().split(), "check", "--live"],
+                          capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 78 and "mydestination" in done.stdout + done.stderr
