@@ -48,12 +48,11 @@ static struct passdb_module *create_passdb(pool_t pool, const char *args, struct
 
 COMPAT_PREINIT(passdb, create_passdb)
 
-/* Whatever the configuration says: names change in the main process, and nothing of ours is
- * cached, so that a change counts at once. */
+/* Whatever the configuration says: names change in the main process. Nothing of ours is cached, so
+ * that a change counts at once: there is no default_cache_key. */
 static void passdb_init_module(struct passdb_module *module)
 {
 	module->blocking = FALSE;
-	module->default_cache_key = NULL;
 }
 
 /* While a master user logs in for somebody, `user` is the master, whom we do not know. */

@@ -34,7 +34,6 @@ COMPAT_PREINIT(userdb, create_userdb)
 static void userdb_init_module(struct userdb_module *module)
 {
 	module->blocking = FALSE;
-	module->default_cache_key = NULL;
 }
 
 static void end_refused(struct auth_request *request, const char *reason)
