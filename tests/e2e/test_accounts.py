@@ -117,7 +117,8 @@ def test_hashing_does_not_hold_up_others(place, start):
     def hash_on():
         with server.auth() as client:
             while time.monotonic() < end:
-                client.plain("info", "wrong", ip=COMPANY_IP)
+                # The right one: Dovecot 2.3 holds refusals back, and so would hash less.
+                assert client.plain("info", ACCOUNTS["info@company.com"], ip=COMPANY_IP).ok
 
     threads = [threading.Thread(target=hash_on) for _ in range(3)]
     for thread in threads:

@@ -10,6 +10,7 @@ import pytest
 
 import dovecot
 from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, give, passwords_file, tell_story
+from test_passdbs import anybody
 
 RESULTS = ["return-ok", "return", "return-fail", "continue", "continue-ok", "continue-fail"]
 
@@ -85,11 +86,11 @@ def server_for(block, homing, place, always_yes=False, **results):
             place / "server",
             [dovecot.route(homing.path, **results),
              *(later or [dovecot.passwd_file(passwords_file(place))])],
-            [dovecot.route(homing.path), dovecot.static_userdb(homing.vmail)], raw=WORKER,
+            [dovecot.route(homing.path), anybody(homing.vmail)], raw=WORKER,
             settings=settings)
     return dovecot.Dovecot(
         place / "server", [dovecot.accounts(homing.path, **results), *later],
-        [dovecot.accounts(homing.path), dovecot.static_userdb(homing.vmail)], raw=WORKER,
+        [dovecot.accounts(homing.path), anybody(homing.vmail)], raw=WORKER,
         settings=settings)
 
 

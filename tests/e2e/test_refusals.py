@@ -79,10 +79,15 @@ SAID = [
 
 
 def lines_since(server, start):
-    """Those about authentication that an administrator reads."""
-    time.sleep(0.2)
-    return [line for line in server.log()[start:].splitlines()
-            if "Debug:" not in line and re.search(r" auth(-worker)?[(:]", line)]
+    """Those about authentication that an administrator reads. Another process writes the log, so
+    it may take a moment."""
+    for _ in range(50):
+        time.sleep(0.2)
+        found = [line for line in server.log()[start:].splitlines()
+                 if "Debug:" not in line and re.search(r" auth(-worker)?[(:]", line)]
+        if found:
+            break
+    return found
 
 
 @pytest.mark.parametrize("login, reason", SAID)
@@ -116,6 +121,8 @@ def test_a_wrong_password_is_logged_with_the_name_of_the_account(request, block)
         new = lines_since(server, start)
         assert len(new) == 1 and "mismatch" in new[0] and f"({account}," in new[0], new
         assert f"({login}," not in new[0]
+        # Who verifies it: hashing is not for the main process.
+        assert ("auth-worker" in new[0]) == (block == "own_server")
 
 
 def forms_of(password):
@@ -213,9 +220,10 @@ def test_refusals_take_the_same_time(routed, own, place, start):
         difference = abs(medians[left] - medians[right]) / min(medians.values())
         z = rank_sum(times[left], times[right])
         print(f"{left} and {right}: z = {z:.1f}, medians differ by {difference:.1%}")
-        # z of 3.9 is one in 10,000; a difference below 1 % drowns in any network
+        # z of 3.9 is one in 10,000, and 9.4 if each of 60 is slower than each of the others; a
+        # difference below 1 % drowns in any network. How far medians differ says nothing by
+        # itself: on a busy machine those of equal kinds do by a fifth.
         assert abs(z) < 3.9 or difference < 0.01, (left, right, medians, z)
-        assert difference < 0.2, (left, right, medians, z)
 
 
 RESULTS = ["return-ok", "return", "return-fail", "continue", "continue-ok", "continue-fail"]
