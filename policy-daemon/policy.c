@@ -13,13 +13,14 @@
 #include "policy.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "router/printable.h"
 
-static bool is(const char *name, size_t length, const char *wanted)
-{
-	return memcmp(name, wanted, length) == 0;
-}
+/* Of a name of the same length; a constant one, so that this is a comparison of words. */
+#define IS(name, wanted) (memcmp(name, wanted, sizeof wanted - 1) == 0)
 
 /* Where the value belongs; NULL: nobody asks for it. By length first, which sets most apart. */
 static struct policy_value *value_of(struct policy_request *request, const char *name,
@@ -27,26 +28,26 @@ static struct policy_value *value_of(struct policy_request *request, const char 
 {
 	switch (length) {
 	case 6:
-		return is(name, length, "sender") ? &request->sender : NULL;
+		return IS(name, "sender") ? &request->sender : NULL;
 	case 7:
-		return is(name, length, "request") ? &request->request : NULL;
+		return IS(name, "request") ? &request->request : NULL;
 	case 8:
-		return is(name, length, "queue_id")   ? &request->queue_id
-		       : is(name, length, "instance") ? &request->instance
+		return IS(name, "queue_id")   ? &request->queue_id
+		       : IS(name, "instance") ? &request->instance
 						      : NULL;
 	case 9:
-		return is(name, length, "recipient")   ? &request->recipient
-		       : is(name, length, "helo_name") ? &request->helo_name
+		return IS(name, "recipient")   ? &request->recipient
+		       : IS(name, "helo_name") ? &request->helo_name
 						       : NULL;
 	case 11:
-		return is(name, length, "client_name") ? &request->client_name : NULL;
+		return IS(name, "client_name") ? &request->client_name : NULL;
 	case 13:
-		return is(name, length, "sasl_username")   ? &request->sasl_username
-		       : is(name, length, "protocol_name") ? &request->protocol_name
+		return IS(name, "sasl_username")   ? &request->sasl_username
+		       : IS(name, "protocol_name") ? &request->protocol_name
 							   : NULL;
 	case 14:
-		return is(name, length, "client_address")   ? &request->client_address
-		       : is(name, length, "protocol_state") ? &request->protocol_state
+		return IS(name, "client_address")   ? &request->client_address
+		       : IS(name, "protocol_state") ? &request->protocol_state
 							    : NULL;
 	default:
 		return NULL;
@@ -104,18 +105,36 @@ ssize_t policy_frame(const char *data, size_t length, size_t *seen, const char *
 	return end ? end + 1 - data : 0;
 }
 
-/* Takes one line without its end. */
-static const char *parse_line(const char *line, size_t length, struct policy_request *request)
+/* memchr() for what is near: a request has thirty lines of twenty bytes, and calling it twice for each
+ * was the dearest part of an answer. */
+static inline const char *find_near(const char *next, const char *stop, char wanted)
 {
-	const char *equals = memchr(line, '=', length);
+#ifdef __SSE2__
+	const __m128i pattern = _mm_set1_epi8(wanted);
+
+	for (; stop - next >= 16; next += 16) {
+		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)next);
+		unsigned hits = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, pattern));
+		if (hits)
+			return next + __builtin_ctz(hits);
+	}
+#endif
+	return memchr(next, wanted, (size_t)(stop - next));
+}
+
+/* Takes the line up to `end`; its bytes up to `stop` may be looked at. */
+static const char *parse_line(const char *line, const char *end, const char *stop,
+			      struct policy_request *request)
+{
+	const char *equals = find_near(line, stop, '=');
 	struct policy_value *value;
 
-	if (!equals)
+	if (!equals || equals > end)
 		return line_without;
 	value = value_of(request, line, (size_t)(equals - line));
 	if (value) {
 		value->text = equals + 1;
-		value->length = length - (size_t)(equals + 1 - line);
+		value->length = (size_t)(end - value->text);
 		if (value->length > 0 && value->text[value->length - 1] == '\r')
 			value->length--;
 	}
@@ -132,14 +151,12 @@ static const char *parse(const char *data, size_t length, struct policy_request 
 		return policy_too_long;
 	if (has_nul(data, length))
 		return nul;
-	while ((end = memchr(next, '\n', (size_t)(stop - next))) != NULL) {
-		size_t line_length = (size_t)(end - next);
-
-		if (is_empty_line(next, line_length))
+	while ((end = find_near(next, stop, '\n')) != NULL) {
+		if (is_empty_line(next, (size_t)(end - next)))
 			return end + 1 == stop ? NULL : "something behind the empty line";
 		if (++count > POLICY_MAX_ATTRIBUTES)
 			return "more than 1000 attributes";
-		const char *why = parse_line(next, line_length, request);
+		const char *why = parse_line(next, end, stop, request);
 		if (why)
 			return why;
 		next = end + 1;

@@ -150,7 +150,9 @@ static void look_up_policy(struct serve *serve, struct directory_reader *reader,
 static void decide_policy(struct serve *serve, const struct policy_request *request,
 			  struct policy_decision *decision_r)
 {
-	struct error error = {0};
+	struct error error;
+
+	error_clear(&error); /* not all of its text, which takes time */
 	struct directory_reader *reader =
 		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
 
@@ -260,7 +262,10 @@ static bool is_worth_knowing(enum map map, const struct socketmap_request *reque
 static bool map_known(enum map map, const struct socketmap_request *request,
 		      struct map_decision *decision_r)
 {
-	*decision_r = (struct map_decision){.status = SOCKETMAP_NOTFOUND};
+	decision_r->must_ask = false;
+	decision_r->status = SOCKETMAP_NOTFOUND;
+	decision_r->value = NULL;
+	decision_r->value_length = 0;
 	if (!has_key_as_value(map))
 		return true;
 	decision_r->value = malloc(request->key_length);
@@ -291,7 +296,9 @@ static void look_up_map(struct serve *serve, struct directory_reader *reader, en
 static bool decide_map(struct serve *serve, enum map map, const struct socketmap_request *request,
 		       struct map_decision *decision_r)
 {
-	struct error error = {0};
+	struct error error;
+
+	error_clear(&error); /* not all of its text, which takes time */
 	struct directory_reader *reader =
 		directory_view_begin(&serve->view, uv_now(serve->loop), &error);
 
@@ -308,7 +315,7 @@ static ssize_t serve_map(struct serve *serve, const struct serve_request *reques
 			 struct serve_waiting **waiting_r, const char **why_r)
 {
 	struct socketmap_request parsed;
-	struct map_decision decision = {0};
+	struct map_decision decision;
 
 	if (!socketmap_parse(request->data, request->length, &parsed)) {
 		*why_r = "a request without a blank between the map's name and the key";
