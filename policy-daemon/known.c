@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 enum {
@@ -15,6 +16,7 @@ enum {
 	/* Once so many in a hundred of the sets had one too many. */
 	CROWDED_PERCENT = 5,
 	MAX_TEXT = 255,
+	HUGE_PAGE = 2 << 20,
 };
 
 struct set {
@@ -82,11 +84,15 @@ uint64_t known_hash(const uint64_t key[2], const unsigned char *bytes, size_t le
 
 static struct set *make_sets(size_t count)
 {
-	struct set *sets = aligned_alloc(_Alignof(struct set), count * sizeof *sets);
+	size_t size = count * sizeof(struct set);
+	bool is_large = size >= HUGE_PAGE;
+	struct set *sets = aligned_alloc(is_large ? HUGE_PAGE : _Alignof(struct set), size);
 
-	if (sets)
-		memset(sets, 0, count * sizeof *sets);
-	return sets;
+	if (!sets)
+		return NULL;
+	if (is_large)
+		madvise(sets, size, MADV_HUGEPAGE); /* a wish: each look is at another page */
+	return memset(sets, 0, size);
 }
 
 struct known *known_create(void)
