@@ -181,8 +181,9 @@ class Policyd(Server):
 
 
 class Postfwd(Server):
-    name, what = "postfwd", "a rule for each of ten accounts"
-    program, slow = "postfwd", True
+    name = "postfwd"
+    what = "a rule for each of ten accounts; each mail from another sender and client"
+    program, slow, various = "postfwd", True, True
 
     def commands(self):
         rules = self.place / "rules"
