@@ -207,9 +207,18 @@ def processes_of(word):
     return found
 
 
+def is_running(pid):
+    """A process that ended may wait for ever for a parent that looks: what is the first process here
+    need not be an init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def wait_until_gone(pid, seconds=15):
     end = time.monotonic() + seconds
-    while Path(f"/proc/{pid}").exists():
+    while is_running(pid):
         assert time.monotonic() < end, f"{pid} is still there"
         time.sleep(0.05)
 

@@ -781,7 +781,10 @@ class FakeUserdb:
             thread.start()
 
     def serve(self, client):
-        client.sendall(b"VERSION\t1\t1\nSPID\t4711\n")
+        try:
+            client.sendall(b"VERSION\t1\t1\nSPID\t4711\n")
+        except OSError:
+            return  # the daemon is gone
         client.settimeout(0.05)
         rest, waiting = b"", []
         while not self.stopping:
