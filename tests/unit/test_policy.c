@@ -238,7 +238,8 @@ static char *request_with(unsigned count)
 	size_t used = strlen(REQUEST);
 	char *text = malloc(used + (size_t)count * 2 + 2);
 
-	assert_non_null(text);
+	if (!text)
+		abort();
 	memcpy(text, REQUEST, used);
 	for (unsigned i = 1; i < count; i++, used += 2)
 		memcpy(text + used, "=\n", 2);
