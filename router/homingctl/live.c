@@ -480,13 +480,13 @@ static void check_others(struct live *live)
 }
 
 /* The value of `directory=` or homing_directory in any of our blocks; else --directory or the
- * default. */
+ * default. Where no block is ours, Dovecot's settings say nothing: homing_directory then is the
+ * default that doveconf prints for whoever has the module. */
 static void find_directory(struct live *live)
 {
-	snprintf(live->directory, sizeof live->directory, "%s", live->call->directory);
 	const char *global = setting_get(live->root, "homing_directory");
-	if (global && global[0])
-		snprintf(live->directory, sizeof live->directory, "%s", global);
+
+	snprintf(live->directory, sizeof live->directory, "%s", live->call->directory);
 	for (size_t i = 0; i < live->root->count; i++) {
 		const struct setting *block = &live->root->settings[i];
 
@@ -497,6 +497,8 @@ static void find_directory(struct live *live)
 		if (job == JOB_OTHER)
 			continue;
 		const char *own = setting_get(block, "homing_directory");
+		if (!own || !own[0])
+			own = global;
 		if (own && own[0])
 			snprintf(live->directory, sizeof live->directory, "%s", own);
 		find_word(get(block, "args", ""), "directory=", live->directory, sizeof live->directory);

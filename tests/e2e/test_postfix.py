@@ -216,4 +216,4 @@ def test_check_live_finds_nothing_in_the_settings_that_config_printed(mail):
     (mail.postfix.config / "main.cf").open("a").write("\nmydestination = localhost, company.com\n")
     done = subprocess.run([*mail.homing.command().split(), "check", "--live"],
                           capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 78 and "mydestination" in done.stdout + done.stderr
+    assert done.returncode == 78 and "mydestination" in done.stdout + done.stderr, done
