@@ -38,7 +38,7 @@ class Reply:
             else:
                 self.flags.add(key.decode())
         self.ok = self.status == "OK"
-        self.user = self.fields.get("user")
+        self.user = self.fields.get("user") if self.ok else None  # a refusal repeats the name
         self.temporary = "temp" in self.flags or self.fields.get("code") == "temp_fail"
 
     def visible(self):

@@ -78,11 +78,19 @@ SAID = [
 ]
 
 
+def log_end(server):
+    """The log is written by another process: waits until it has written what came before."""
+    length = -1
+    while length != len(server.log()):
+        length = len(server.log())
+        time.sleep(0.3)
+    return length
+
+
 def lines_since(server, start):
-    """Those about authentication that an administrator reads. Another process writes the log, so
-    it may take a moment."""
-    for _ in range(50):
-        time.sleep(0.2)
+    """Those about authentication that an administrator reads."""
+    for _ in range(30):
+        log_end(server)
         found = [line for line in server.log()[start:].splitlines()
                  if "Debug:" not in line and re.search(r" auth(-worker)?[(:]", line)]
         if found:
@@ -94,12 +102,12 @@ def lines_since(server, start):
 @pytest.mark.parametrize("block", ["story_server", "own_server"])
 def test_refusals_are_logged_once_with_the_reason(request, block, login, reason):
     server = request.getfixturevalue(block)
-    start = len(server.log())
+    start = log_end(server)
     with server.auth() as client:
         client.plain(login, "wrong", ip=COMPANY_IP)
     new = lines_since(server, start)
     assert len(new) == 1 and login in new[0] and reason in new[0], new
-    start = len(server.log())
+    start = log_end(server)
     with server.userdb() as users:
         assert users.lookup(login) is None
     new = lines_since(server, start)
@@ -115,7 +123,7 @@ def test_a_wrong_password_is_logged_with_the_name_of_the_account(request, block)
             ("Verkauf%client2.com", COMPANY_IP, None, "info@client2.com"),
             ("info+x@mail.client2.com", COMPANY_IP, None, "info@client2.com"),
             ("info", COMPANY_IP, "imap.client2.com", "info@client2.com")):
-        start = len(server.log())
+        start = log_end(server)
         with server.auth() as client:
             assert not client.plain(login, "wrong", ip=ip, server_name=server_name).ok
         new = lines_since(server, start)
