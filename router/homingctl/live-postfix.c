@@ -118,11 +118,10 @@ static bool map_folder(const char *item, size_t length, const char *map, char *f
 	if (strncmp(start, "unix:", 5) != 0)
 		return strncmp(start, "inet:", 5) == 0;
 	start += 5;
-	end = strrchr(start, '/');
-	if (!end || strcmp(end, "/map") != 0)
+	const char *name = strrchr(start, '/');
+	if (!name || strcmp(name, "/map") != 0)
 		return false;
-	*end = '\0';
-	snprintf(folder_r, size, "%s", start);
+	snprintf(folder_r, size, "%.*s", (int)(name - start), start);
 	return true;
 }
 
