@@ -126,6 +126,9 @@ static int restrict_files(const struct sandbox *sandbox, char **error_r)
 {
 	int answer = landlock_enter(sandbox->directory, sandbox->sockets, sandbox->socket_count);
 
+	if (answer < 0 && errno == ENOTDIR)
+		return fail(error_r, "--directory %s: not a folder: name the one that holds "
+			    "directory.mdb", sandbox->directory);
 	if (answer < 0)
 		return fail(error_r, "Landlock cannot keep it to the folder %s: %s",
 			    sandbox->directory, strerror(errno));

@@ -80,6 +80,14 @@ def test_a_user_that_does_not_exist_is_told_with_78(place):
     assert not (place / "policy").exists()
 
 
+@pytest.mark.skipif(SANITIZED, reason="a build with sanitizers has no Landlock")
+def test_a_file_in_place_of_the_folder_is_told(place):
+    result = run("--foreground", "--user", "dovecot", "--directory", "/etc/passwd", "--policy",
+                 f"unix:{place}/policy")
+    assert result.returncode == 71
+    assert "--directory /etc/passwd: not a folder" in result.stderr
+
+
 # Endpoints
 
 
