@@ -10,10 +10,13 @@ struct answers;
 struct answer_key {
 	unsigned char bytes[1024];
 	size_t length;
+	size_t name_length; /* the name is the end of it */
+	uint64_t hash;
 };
-/* FALSE: too long to be kept. */
-bool homing_answer_key(struct answer_key *key, char kind, const struct ip_addr *local_ip,
-		       const char *server_name, const char *name);
+/* FALSE: too long to be kept. Tells the processor where the answer would be, so that it can fetch
+ * that while the caller does something else. */
+bool homing_answer_key(const struct answers *answers, struct answer_key *key, char kind,
+		       const struct ip_addr *local_ip, const char *server_name, const char *name);
 
 struct kept_answer {
 	const char *account; /* canonical; valid until the next homing_answers_keep() */
@@ -21,7 +24,7 @@ struct kept_answer {
 };
 bool homing_answers_find(const struct answers *answers, const struct answer_key *key,
 			 uint64_t version, struct kept_answer *answer_r);
-/* Makes *answers if it is NULL. */
+/* Makes *answers if it is NULL. Without memory nothing is kept. */
 void homing_answers_keep(struct answers **answers, const struct answer_key *key, uint64_t version,
 			 const struct kept_answer *answer);
 void homing_answers_free(struct answers **answers);

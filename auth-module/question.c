@@ -39,17 +39,32 @@ static bool is_bare(const char *name, size_t length)
 	       name_find(name, length, '%', TRUE) == NULL;
 }
 
-static bool is_delivery(const struct auth_request *request)
-{
-	const char *protocol = compat_protocol(request);
+/* Who asks, as a letter for the keys of kept answers. */
+enum asker {
+	ASKER_DELIVERY = 'd',
+	ASKER_ADMINISTRATOR = 'u', /* doveadm, and whoever else looks up a user */
+	ASKER_PASSWORD = 'p',	   /* a login by a mechanism that verifies a password */
+	ASKER_IDENTITY = 'e',	   /* a login by one that does not */
+};
 
-	return strcmp(protocol, "lmtp") == 0 || strcmp(protocol, "lda") == 0;
+static bool is_delivery(const char *protocol)
+{
+	return protocol[0] == 'l' && (strcmp(protocol, "lmtp") == 0 || strcmp(protocol, "lda") == 0);
 }
 
-/* A userdb lookup that follows a login has the client's process id; others look up a user. */
-static bool is_login(const struct auth_request *request)
+static enum asker asker_of(const struct auth_request *request)
 {
-	return !is_delivery(request) && (!request->userdb_lookup || request->client_pid != 0);
+	if (is_delivery(compat_protocol(request)))
+		return ASKER_DELIVERY;
+	/* A userdb lookup that follows a login has the client's process id. */
+	if (request->userdb_lookup && request->client_pid == 0)
+		return ASKER_ADMINISTRATOR;
+	return proves_password(request) ? ASKER_PASSWORD : ASKER_IDENTITY;
+}
+
+static bool is_login(enum asker asker)
+{
+	return asker == ASKER_PASSWORD || asker == ASKER_IDENTITY;
 }
 
 static struct ip ip_of(const struct ip_addr *address)
@@ -60,19 +75,19 @@ static struct ip ip_of(const struct ip_addr *address)
 }
 
 /* The IP is the caller's storage. FALSE: *reason_r. */
-static bool make_question(const struct auth_request *request, struct route_question *question_r,
-			  struct ip *ip_r, const char **reason_r)
+static bool make_question(const struct auth_request *request, enum asker asker,
+			  struct route_question *question_r, struct ip *ip_r, const char **reason_r)
 {
 	const struct auth_request_fields *fields = &request->fields;
 
 	*question_r = (struct route_question){
-		.kind = is_delivery(request) ? NAME_ADDRESS : NAME_LOGIN,
+		.kind = asker == ASKER_DELIVERY ? NAME_ADDRESS : NAME_LOGIN,
 		.name = fields->user,
 		.name_length = strlen(fields->user),
 	};
-	if (!is_login(request))
+	if (!is_login(asker))
 		return TRUE;
-	if (!proves_password(request) && is_bare(fields->user, question_r->name_length)) {
+	if (asker == ASKER_IDENTITY && is_bare(fields->user, question_r->name_length)) {
 		*reason_r = "a name without a domain, by a mechanism that verifies no password";
 		return FALSE;
 	}
@@ -105,7 +120,7 @@ static enum routed judge(const struct route_answer *answer, const char **reason_
 	i_unreached();
 }
 
-enum routed homing_ask_within(struct source *names, struct auth_request *request,
+static enum routed ask_within(struct source *names, struct auth_request *request, enum asker asker,
 			      struct route_answer *answer, const char **reason_r)
 {
 	struct route_question question;
@@ -113,7 +128,7 @@ enum routed homing_ask_within(struct source *names, struct auth_request *request
 	struct ip ip;
 
 	*answer = (struct route_answer){0};
-	if (!make_question(request, &question, &ip, reason_r))
+	if (!make_question(request, asker, &question, &ip, reason_r))
 		return ROUTED_REFUSED;
 	if (route(names->reader, &question, answer, NULL, &error) < 0) {
 		homing_source_failed(names, authdb_event(request), &error);
@@ -122,8 +137,14 @@ enum routed homing_ask_within(struct source *names, struct auth_request *request
 	return judge(answer, reason_r);
 }
 
+enum routed homing_ask_within(struct source *names, struct auth_request *request,
+			      struct route_answer *answer, const char **reason_r)
+{
+	return ask_within(names, request, asker_of(request), answer, reason_r);
+}
+
 /* Asks the router and keeps the answer. */
-static enum routed ask_router(struct source *names, struct auth_request *request,
+static enum routed ask_router(struct source *names, struct auth_request *request, enum asker asker,
 			      const struct answer_key *key, const char **account_r,
 			      const char **reason_r)
 {
@@ -135,7 +156,7 @@ static enum routed ask_router(struct source *names, struct auth_request *request
 		return ROUTED_FAILED;
 	}
 	uint64_t version = directory_snapshot(names->reader);
-	enum routed routed = homing_ask_within(names, request, &answer, reason_r);
+	enum routed routed = ask_within(names, request, asker, &answer, reason_r);
 	directory_end(names->reader);
 	if (routed == ROUTED_ACCOUNT || routed == ROUTED_EXTERNAL) {
 		struct kept_answer kept = {
@@ -154,8 +175,8 @@ static enum routed ask_router(struct source *names, struct auth_request *request
 enum routed homing_ask(struct source *names, struct auth_request *request, const char **account_r,
 		       const char **reason_r)
 {
-	bool login = is_login(request);
-	char kind = is_delivery(request) ? 'd' : !login ? 'u' : proves_password(request) ? 'p' : 'e';
+	enum asker asker = asker_of(request);
+	bool login = is_login(asker);
 	struct error error = {0};
 	struct answer_key key;
 	struct kept_answer kept;
@@ -164,14 +185,15 @@ enum routed homing_ask(struct source *names, struct auth_request *request, const
 		homing_source_failed(names, authdb_event(request), &error);
 		return ROUTED_FAILED;
 	}
-	bool keep = homing_answer_key(&key, kind, login ? &request->fields.local_ip : NULL,
+	bool keep = homing_answer_key(names->answers, &key, asker,
+				      login ? &request->fields.local_ip : NULL,
 				      login ? request->fields.local_name : NULL, request->fields.user);
 	if (keep && homing_answers_find(names->answers, &key, directory_version(names->directory),
 					&kept)) {
 		*account_r = kept.account;
 		return kept.external ? ROUTED_EXTERNAL : ROUTED_ACCOUNT;
 	}
-	return ask_router(names, request, keep ? &key : NULL, account_r, reason_r);
+	return ask_router(names, request, asker, keep ? &key : NULL, account_r, reason_r);
 }
 
 /* Without the `user` field that auth_request_set_field() would add: it is for workers and for the
