@@ -4,6 +4,7 @@
 #include <settings.h>
 
 #include "settings-definition.h"
+#include "../plugins/settings-definition.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -11,4 +12,8 @@ extern EXPORT const char *homing_settings_version;
 extern EXPORT const struct setting_parser_info *homing_settings_set_infos[];
 
 const char *homing_settings_version = DOVECOT_ABI_VERSION;
-const struct setting_parser_info *homing_settings_set_infos[] = {&homing_setting_parser_info, NULL};
+const struct setting_parser_info *homing_settings_set_infos[] = {
+	&homing_setting_parser_info,
+	&homing_acl_setting_parser_info,
+	NULL,
+};

@@ -1,0 +1,246 @@
+/* Creating, deleting and renaming mailboxes.
+ *
+ * A mailbox and its grants are in different places, so that no transaction has both. The mailbox
+ * comes first, because what is done with it can be refused in many ways; before that, we see that
+ * the grants could be written. What a crash in between leaves:
+ *
+ * - after deletion: grants on a mailbox that is not there. They go when one of that name is made.
+ * - after renaming: the same under the old name; the mailbox is with its owner alone.
+ * - after creation: a mailbox that is with its owner alone. */
+#include "compat.h"
+
+#include "backend.h"
+#include "grants.h"
+#include "mailbox.h"
+#include "naming.h"
+#include "session.h"
+
+struct homing_mailbox {
+	union mailbox_module_context module_ctx;
+	struct homing_session *session;
+};
+
+#define HOMING_MAILBOX_CONTEXT(obj) MODULE_CONTEXT_REQUIRE(obj, homing_mailbox_module)
+
+static MODULE_CONTEXT_DEFINE_INIT(homing_mailbox_module, &mail_storage_module_register);
+
+/* A mailbox in our names. `name` NULL: it cannot have grants. */
+struct place {
+	const char *owner, *name;
+};
+
+static struct place place_of(struct mailbox *box)
+{
+	return (struct place){
+		.owner = homing_owner_of(box->list),
+		.name = homing_mailbox_of(box->list, box->name),
+	};
+}
+
+/* 1, 0, -1: logged. */
+static int has_grants(struct homing_session *session, const struct place *place, bool below)
+{
+	const char *why;
+
+	if (place->name == NULL || place->name[0] == '\0')
+		return 0;
+	if (homing_session_begin(session, &why) < 0)
+		return -1;
+	int ret = homing_grants_exist(session, place->owner, place->name, below);
+	homing_session_end(session);
+	return ret;
+}
+
+static int change(struct homing_session *session, homing_change_cb *callback, void *context)
+{
+	struct error error = {0};
+
+	if (homing_session_change(session, callback, context, &error) >= 0)
+		return 0;
+	homing_session_failed(session, "grants of a mailbox cannot be changed", &error);
+	return -1;
+}
+
+static int change_nothing(struct sharing_writer *writer ATTR_UNUSED,
+			  const struct sharing_actor *actor ATTR_UNUSED,
+			  void *context ATTR_UNUSED, struct error *error ATTR_UNUSED)
+{
+	return 0;
+}
+
+/* Could they be written now? -1: logged. */
+static int try_writing(struct homing_session *session)
+{
+	return change(session, change_nothing, NULL);
+}
+
+/* Deletion */
+
+static int write_deleted(struct sharing_writer *writer,
+			 const struct sharing_actor *actor ATTR_UNUSED, void *context,
+			 struct error *error)
+{
+	const struct place *place = context;
+
+	return sharing_mailbox_deleted(writer, place->owner, place->name, error);
+}
+
+static int delete_box(struct mailbox *box)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+	struct place place = place_of(box);
+
+	int granted = has_grants(ours->session, &place, FALSE);
+	if (granted < 0 || (granted > 0 && try_writing(ours->session) < 0)) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	if (ours->module_ctx.super.delete_box(box) < 0)
+		return -1;
+	if (granted > 0 && change(ours->session, write_deleted, &place) < 0) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	return 0;
+}
+
+/* Renaming */
+
+struct renaming {
+	struct place from, to;
+};
+
+static int write_renamed(struct sharing_writer *writer,
+			 const struct sharing_actor *actor ATTR_UNUSED, void *context,
+			 struct error *error)
+{
+	const struct renaming *renaming = context;
+	const struct place *from = &renaming->from, *to = &renaming->to;
+
+	/* to or from a name that cannot have grants */
+	if (from->name == NULL)
+		return sharing_mailbox_deleted(writer, to->owner, to->name, error);
+	if (to->name == NULL)
+		return sharing_mailbox_deleted(writer, from->owner, from->name, error);
+	return sharing_mailbox_renamed(writer, from->owner, from->name, to->owner, to->name, error);
+}
+
+static int rename_box(struct mailbox *box, struct mailbox *dest)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+	struct renaming renaming = {.from = place_of(box), .to = place_of(dest)};
+
+	int granted = has_grants(ours->session, &renaming.from, TRUE);
+	if (granted == 0)
+		granted = has_grants(ours->session, &renaming.to, TRUE);
+	if (granted < 0 || (granted > 0 && try_writing(ours->session) < 0)) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	if (ours->module_ctx.super.rename_box(box, dest) < 0)
+		return -1;
+	if (granted > 0 && change(ours->session, write_renamed, &renaming) < 0) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	return 0;
+}
+
+/* Creation */
+
+struct creation {
+	struct place place;
+	const char *parent; /* NULL: none */
+};
+
+static int write_created(struct sharing_writer *writer,
+			 const struct sharing_actor *actor ATTR_UNUSED, void *context,
+			 struct error *error)
+{
+	const struct creation *creation = context;
+
+	return sharing_mailbox_created(writer, creation->place.owner, creation->place.name,
+				       creation->parent, error);
+}
+
+static bool exists(struct mailbox *box)
+{
+	enum mailbox_existence existence = MAILBOX_EXISTENCE_NONE;
+	struct mailbox *same = mailbox_alloc(box->list, box->vname, MAILBOX_FLAG_READONLY |
+								       MAILBOX_FLAG_IGNORE_ACLS);
+	/* if in doubt, its grants stay */
+	bool found = mailbox_exists(same, FALSE, &existence) < 0 ||
+		     existence == MAILBOX_EXISTENCE_SELECT;
+
+	mailbox_free(&same);
+	return found;
+}
+
+/* What an older mailbox of the name has left must not count for the new one, not for a moment. */
+static int forget_leftovers(struct mailbox *box, struct homing_session *session,
+			    struct place *place)
+{
+	int left = has_grants(session, place, FALSE);
+
+	if (left > 0 && !exists(box))
+		left = change(session, write_deleted, place);
+	return left < 0 ? -1 : 0;
+}
+
+static int copy_from_parent(struct mailbox *box, struct homing_session *session,
+			    struct creation *creation)
+{
+	struct acl_backend *backend = homing_backend_of(box->list);
+	struct place parent = {.owner = creation->place.owner};
+
+	parent.name = homing_mailbox_of(box->list, homing_parent_of(backend, box->name));
+	creation->parent = parent.name;
+	/* an INBOX from which the defaults come is no parent of its own */
+	if (parent.name != NULL && strcmp(parent.name, creation->place.name) == 0)
+		return 0;
+	int granted = has_grants(session, &parent, FALSE);
+	return granted > 0 ? change(session, write_created, creation) : granted;
+}
+
+static int create_box(struct mailbox *box, const struct mailbox_update *update, bool directory)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+	struct creation creation = {.place = place_of(box)};
+	/* what Dovecot makes by itself, as at the first login, does not wait for our files */
+	bool must = !mailbox_is_autocreated(box);
+
+	if (creation.place.name != NULL &&
+	    forget_leftovers(box, ours->session, &creation.place) < 0 && must) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	if (ours->module_ctx.super.create_box(box, update, directory) < 0)
+		return -1;
+	/* a mere folder of other mailboxes has no ACL */
+	if (directory || creation.place.name == NULL)
+		return 0;
+	if (copy_from_parent(box, ours->session, &creation) < 0 && must) {
+		mail_storage_set_internal_error(box->storage);
+		return -1;
+	}
+	return 0;
+}
+
+void homing_mailbox_allocated(struct mailbox *box)
+{
+	struct homing_session *session = homing_session_of(box->storage->user);
+	struct mailbox_vfuncs *v = box->vlast;
+	struct homing_mailbox *ours;
+
+	if (session == NULL || homing_backend_of(box->list) == NULL ||
+	    mail_namespace_is_shared_user_root(box->list->ns))
+		return;
+	ours = p_new(box->pool, struct homing_mailbox, 1);
+	ours->session = session;
+	ours->module_ctx.super = *v;
+	box->vlast = &ours->module_ctx.super;
+	v->create_box = create_box;
+	v->delete_box = delete_box;
+	v->rename_box = rename_box;
+	MODULE_CONTEXT_SET(box, homing_mailbox_module, ours);
+}
