@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "output.h"
 
-enum { MAX_OUTPUT = 16 << 20, MAX_DEPTH = 16 };
+enum { MAX_OUTPUT = 16 << 20, MAX_DEPTH = 16, MAX_WORDS = 64 };
 
 /* The whole of a file from its beginning, ended by NUL. */
 static char *read_whole(FILE *file)
@@ -204,6 +205,46 @@ const char *setting_get(const struct setting *block, const char *name)
 	return value;
 }
 
+const char *setting_or(const struct setting *block, const char *name, const char *otherwise)
+{
+	const char *value = setting_get(block, name);
+
+	return value ? value : otherwise;
+}
+
+/* 2.3 prints a list in quotes where it begins with a space, as `$mail_plugins acl` does. */
+static bool has_word(const char *list, const char *word)
+{
+	static const char between[] = " ,\"";
+	size_t wanted = strlen(word);
+
+	for (list += strspn(list, between); *list; list += strspn(list, between)) {
+		size_t length = strcspn(list, between);
+
+		if (length == wanted && strncmp(list, word, wanted) == 0)
+			return true;
+		list += length;
+	}
+	return false;
+}
+
+int setting_list_has(const struct setting *block, const char *name, const char *word)
+{
+	int has = -1;
+
+	for (size_t i = 0; i < block->count; i++) {
+		const struct setting *list = &block->settings[i];
+
+		if (strcmp(list->name, name) != 0)
+			continue;
+		if (!list->is_block)
+			has = has_word(list->value, word);
+		else if (setting_get(list, word))
+			has = strcmp(setting_get(list, word), "yes") == 0;
+	}
+	return has;
+}
+
 const struct setting *setting_block(const struct setting *block, const char *type,
 				    const char *name)
 {
@@ -215,4 +256,54 @@ const struct setting *setting_block(const struct setting *block, const char *typ
 			return setting;
 	}
 	return NULL;
+}
+
+/* The words of --doveconf, -a, and -c FILE. `words` is cut apart in place. */
+static bool build_command(const struct call *call, char *words, char *argv[MAX_WORDS + 4])
+{
+	int count = 0;
+
+	for (char *word = strtok(words, " \t"); word; word = strtok(NULL, " \t")) {
+		if (count == MAX_WORDS)
+			return false;
+		argv[count++] = word;
+	}
+	if (count == 0)
+		return false;
+	argv[count++] = (char *)"-a";
+	if (has_option(call, OPTION_CONFIG)) {
+		argv[count++] = (char *)"-c";
+		argv[count++] = (char *)call->options[OPTION_CONFIG];
+	}
+	argv[count] = NULL;
+	return true;
+}
+
+int doveconf_load(const struct call *call, struct setting **root_r, char **problem_r)
+{
+	const char *program = call->options[OPTION_DOVECONF];
+	char *argv[MAX_WORDS + 4];
+	char *words = strdup(program ? program : "doveconf");
+	struct command_output output = {0};
+	int code = EX_OK;
+
+	*root_r = NULL;
+	*problem_r = NULL;
+	if (!words)
+		return fail_memory();
+	if (!build_command(call, words, argv)) {
+		*problem_r = strdup("--doveconf: not a command");
+		code = EX_USAGE;
+	} else if (!command_run(argv, &output)) {
+		code = EX_OSERR;
+	} else if (output.status != 0) {
+		*problem_r = strndup(output.errors, strcspn(output.errors, "\n"));
+		code = output.status == 127 ? EX_NOINPUT : EX_CONFIG;
+	} else {
+		*root_r = doveconf_parse(output.text);
+		code = *root_r ? EX_OK : EX_OSERR;
+	}
+	command_output_finish(&output);
+	free(words);
+	return code;
 }

@@ -30,3 +30,16 @@ void findings_add(struct findings *findings, const char *setting, const char *ch
 	findings_add_args(findings, setting, change, format, args);
 	va_end(args);
 }
+
+void findings_note_args(struct findings *findings, const char *setting, const char *format,
+			va_list args)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof text, format, args);
+	if (findings->notes)
+		json_array_append_new(findings->notes, json_pack("{s:o,s:o}", "setting", json_text(setting),
+							 "note", json_text(text)));
+	else
+		print("note: %s: %s\n", setting, text);
+}

@@ -8,7 +8,7 @@
 #include "error.h"
 
 struct findings {
-	json_t *list; /* with --json; else NULL and they are printed at once */
+	json_t *list, *notes; /* with --json; else NULL and they are printed at once */
 	size_t count;
 };
 
@@ -17,5 +17,8 @@ void findings_add(struct findings *findings, const char *setting, const char *ch
 		  const char *format, ...) HOMING_PRINTF(4, 5);
 void findings_add_args(struct findings *findings, const char *setting, const char *change,
 		       const char *format, va_list args);
+/* Something that harms nothing, and does not count. */
+void findings_note_args(struct findings *findings, const char *setting, const char *format,
+			va_list args);
 
 #endif

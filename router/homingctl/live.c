@@ -4,41 +4,26 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 
-#include "directory-format.h"
 #include "doveconf.h"
 #include "findings.h"
 #include "live-postfix.h"
+#include "live-private.h"
 #include "output.h"
 #include "session.h"
-#include "store.h"
 
 #define DEFAULT_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@"
 
-enum { MAX_WORDS = 64 };
-
 enum block_job { JOB_OTHER, JOB_ROUTE, JOB_ACCOUNTS, JOB_UNCLEAR };
 
-struct live {
-	const struct call *call;
-	struct setting *root;
-	bool named_blocks; /* Dovecot 2.4: `passdb NAME {`, settings named one by one */
-	char directory[1024];
-	bool has_accounts;
-	struct findings *findings;
-};
-
-static void HOMING_PRINTF(4, 5) report(struct live *live, const char *setting, const char *change,
-				       const char *format, ...)
+void live_report(struct live *live, const char *setting, const char *change, const char *format,
+		 ...)
 {
 	va_list args;
 
@@ -47,11 +32,13 @@ static void HOMING_PRINTF(4, 5) report(struct live *live, const char *setting, c
 	va_end(args);
 }
 
-static const char *get(const struct setting *block, const char *name, const char *otherwise)
+void live_note(struct live *live, const char *setting, const char *format, ...)
 {
-	const char *value = setting_get(block, name);
+	va_list args;
 
-	return value ? value : otherwise;
+	va_start(args, format);
+	findings_note_args(live->findings, setting, format, args);
+	va_end(args);
 }
 
 /* A setting of a passdb or userdb. In 2.4 it stands in the block without the prefix, or with it,
@@ -98,15 +85,15 @@ static bool find_word(const char *args, const char *word, char *value_r, size_t 
 static const char *driver_of(const struct live *live, const struct setting *block)
 {
 	const char *driver = live->named_blocks ? setting_get(block, "driver")
-						: get(block, "driver", "");
+						: setting_or(block, "driver", "");
 
 	return driver && driver[0] ? driver : block->value;
 }
 
 static enum block_job job_of(const struct live *live, const struct setting *block)
 {
-	const char *args = get(block, "args", "");
-	const char *mode = get(block, "homing_mode", get(live->root, "homing_mode", ""));
+	const char *args = setting_or(block, "args", "");
+	const char *mode = setting_or(block, "homing_mode", setting_or(live->root, "homing_mode", ""));
 
 	if (strcmp(driver_of(live, block), "homing") != 0)
 		return JOB_OTHER;
@@ -135,8 +122,8 @@ static const char *title(const struct live *live, const struct setting *block, c
 
 static void check_names(struct live *live)
 {
-	const char *chars = get(live->root, "auth_username_chars", DEFAULT_CHARS);
-	const char *translation = get(live->root, "auth_username_translation", "");
+	const char *chars = setting_or(live->root, "auth_username_chars", DEFAULT_CHARS);
+	const char *translation = setting_or(live->root, "auth_username_translation", "");
 	const char *realm = live->named_blocks ? "auth_default_domain" : "auth_default_realm";
 	char change[512];
 
@@ -145,18 +132,18 @@ static void check_names(struct live *live)
 		translated = translated || (translation[i] == '%' && translation[i + 1] == '@');
 	if (chars[0] && !strchr(chars, '%') && !translated) {
 		snprintf(change, sizeof change, "auth_username_chars = %s%%", chars);
-		report(live, "auth_username_chars", change,
+		live_report(live, "auth_username_chars", change,
 		       "`%%` is missing: a login like info%%client2.com is refused before Homing sees it");
 	}
-	if (get(live->root, realm, "")[0]) {
+	if (setting_or(live->root, realm, "")[0]) {
 		snprintf(change, sizeof change, "%s =", realm);
-		report(live, realm, change,
+		live_report(live, realm, change,
 		       "`%s` is appended to every bare name before Homing sees it, so that neither the "
 		       "server's address nor the TLS name can choose the domain",
-		       get(live->root, realm, ""));
+		       setting_or(live->root, realm, ""));
 	}
-	if (strcasestr(get(live->root, "auth_mechanisms", ""), "digest-md5"))
-		report(live, "auth_mechanisms", "take digest-md5 out of auth_mechanisms",
+	if (strcasestr(setting_or(live->root, "auth_mechanisms", ""), "digest-md5"))
+		live_report(live, "auth_mechanisms", "take digest-md5 out of auth_mechanisms",
 		       "DIGEST-MD5 hashes the name as it was typed: it works for full addresses only");
 }
 
@@ -227,10 +214,10 @@ static bool drops_domain(const char *text)
 
 static void check_username_format(struct live *live)
 {
-	const char *format = get(live->root, "auth_username_format", "");
+	const char *format = setting_or(live->root, "auth_username_format", "");
 
 	if (drops_domain(format))
-		report(live, "auth_username_format",
+		live_report(live, "auth_username_format",
 		       live->named_blocks ? "auth_username_format = %{user | lower}"
 					  : "auth_username_format = %Lu",
 		       "`%s` takes the domain off: info@client1.com and info@client2.com become one user",
@@ -294,14 +281,14 @@ static const struct setting *check_order(struct live *live, const char *type)
 		return NULL;
 	if (!route) {
 		snprintf(change, sizeof change, "put first: %s", block);
-		report(live, type, change,
+		live_report(live, type, change,
 		       strcmp(type, "passdb") == 0
 			       ? "the route block is missing: logins are not routed"
 			       : "the route block is missing: LMTP and doveadm look up the typed name");
 	} else if (before) {
 		snprintf(change, sizeof change, "move it in front of %s",
 			 title(live, before, name, sizeof name));
-		report(live, title(live, route, block, sizeof block), change,
+		live_report(live, title(live, route, block, sizeof block), change,
 		       "the route block is not the first %s: those before it see the typed name", type);
 	}
 	return route;
@@ -327,7 +314,7 @@ static void check_route_passdb(struct live *live, const struct setting *route)
 		if (strcmp(value, settings[i].harmless) == 0)
 			continue;
 		snprintf(change, sizeof change, "take out %s = %s", settings[i].name, value);
-		report(live, title(live, route, name, sizeof name), change, "`%s = %s` %s",
+		live_report(live, title(live, route, name, sizeof name), change, "`%s = %s` %s",
 		       settings[i].name, value, settings[i].problem);
 	}
 }
@@ -339,12 +326,12 @@ static void check_route_userdb(struct live *live, const struct setting *route)
 	char name[256];
 
 	if (strcmp(failure, "continue") != 0)
-		report(live, title(live, route, name, sizeof name), "result_failure = continue",
+		live_report(live, title(live, route, name, sizeof name), "result_failure = continue",
 		       "`result_failure = %s`: the route block never finds a user itself, so no later "
 		       "userdb is asked",
 		       failure);
 	if (strcmp(skip, "never") != 0)
-		report(live, title(live, route, name, sizeof name), "skip = never",
+		live_report(live, title(live, route, name, sizeof name), "skip = never",
 		       "`skip = %s` lets the route block be passed by", skip);
 }
 
@@ -364,7 +351,7 @@ static void check_results(struct live *live, const struct setting *block)
 		if (!lets_in(value))
 			continue;
 		snprintf(change, sizeof change, "%s = continue", names[i]);
-		report(live, title(live, block, name, sizeof name), change, "`%s = %s` %s", names[i], value,
+		live_report(live, title(live, block, name, sizeof name), change, "`%s = %s` %s", names[i], value,
 		       i == 0 ? "takes a wrong password for a right one"
 			      : "lets everybody in while this passdb is out of order");
 	}
@@ -382,23 +369,23 @@ static bool key_leaks(const char *key)
 
 static void check_lookup(struct live *live, const struct setting *block, bool cached)
 {
-	const char *args = get(block, "args", "");
+	const char *args = setting_or(block, "args", "");
 	char value[512], name[256];
 
 	title(live, block, name, sizeof name);
 	if (cached && find_word(args, "cache_key=", value, sizeof value) && key_leaks(value))
-		report(live, name, "cache_key=%u",
+		live_report(live, name, "cache_key=%u",
 		       "`cache_key=%s` does not hold the whole name: with auth_cache_size set, the "
 		       "password of one domain's user opens another's account",
 		       value);
 	if (find_word(args, "username_format=", value, sizeof value) && drops_domain(value))
-		report(live, name, "username_format=%u",
+		live_report(live, name, "username_format=%u",
 		       "`username_format=%s` looks up the name without its domain: one entry serves the "
 		       "accounts of that name in all domains",
 		       value);
-	const char *format = get(block, "auth_username_format", "");
+	const char *format = setting_or(block, "auth_username_format", "");
 	if (drops_domain(format))
-		report(live, name, "take auth_username_format out of the block",
+		live_report(live, name, "take auth_username_format out of the block",
 		       "`auth_username_format = %s` looks up the name without its domain: one entry serves "
 		       "the accounts of that name in all domains",
 		       format);
@@ -408,7 +395,7 @@ static void check_lookup(struct live *live, const struct setting *block, bool ca
 
 		if (length >= 5 && strcmp(setting + length - 5, "query") == 0 &&
 		    drops_domain(block->settings[i].value))
-			report(live, name, "use the domain too, as %{user}",
+			live_report(live, name, "use the domain too, as %{user}",
 			       "`%s` looks up the name without its domain: one row serves the accounts of "
 			       "that name in all domains",
 			       setting);
@@ -434,7 +421,7 @@ static int find_cut(enum entry_kind kind, const char *local, const char *domain,
 /* LMTP takes the detail off before it asks for the account, whatever the domain says. */
 static void check_delimiter(struct live *live)
 {
-	struct cut cut = {.delimiters = get(live->root, "recipient_delimiter", "")};
+	struct cut cut = {.delimiters = setting_or(live->root, "recipient_delimiter", "")};
 	struct directory *directory = NULL;
 	struct directory_reader *reader = NULL;
 	struct error ignored = {0};
@@ -451,14 +438,14 @@ static void check_delimiter(struct live *live)
 	directory_reader_destroy(&reader);
 	directory_close(&directory);
 	if (found == 1)
-		report(live, "recipient_delimiter", "choose one that is in no account's name",
+		live_report(live, "recipient_delimiter", "choose one that is in no account's name",
 		       "`%s` cuts the name of %s: its mail by LMTP goes to another account or none",
 		       cut.delimiters, cut.name);
 }
 
 static void check_others(struct live *live)
 {
-	const char *size = get(live->root, "auth_cache_size", "0");
+	const char *size = setting_or(live->root, "auth_cache_size", "0");
 	bool cached = strtoull(size, NULL, 10) > 0;
 	char name[256];
 
@@ -472,7 +459,7 @@ static void check_others(struct live *live)
 		if (job_of(live, block) == JOB_OTHER)
 			check_lookup(live, block, cached);
 		if (job_of(live, block) == JOB_UNCLEAR)
-			report(live, title(live, block, name, sizeof name),
+			live_report(live, title(live, block, name, sizeof name),
 			       live->named_blocks ? "homing_mode = route, or accounts"
 						  : "args = route, or accounts",
 			       "it does not say what it is for");
@@ -496,184 +483,17 @@ static void find_directory(struct live *live)
 		live->has_accounts = live->has_accounts || job == JOB_ACCOUNTS;
 		if (job == JOB_OTHER)
 			continue;
+		live->has_blocks = true;
 		const char *own = setting_get(block, "homing_directory");
 		if (!own || !own[0])
 			own = global;
 		if (own && own[0])
 			snprintf(live->directory, sizeof live->directory, "%s", own);
-		find_word(get(block, "args", ""), "directory=", live->directory, sizeof live->directory);
+		find_word(setting_or(block, "args", ""), "directory=", live->directory, sizeof live->directory);
 	}
 	if (has_option(live->call, OPTION_DIRECTORY) &&
 	    strcmp(live->directory, live->call->directory) != 0)
 		complain("note: Dovecot's settings say %s; that one is looked at", live->directory);
-}
-
-static bool is_in_list(const char *list, const char *name)
-{
-	size_t wanted = strlen(name);
-
-	while (*list) {
-		list += strspn(list, " ,");
-		size_t length = strcspn(list, " ,");
-		if (length == wanted && strncmp(list, name, wanted) == 0)
-			return true;
-		list += length;
-	}
-	return false;
-}
-
-/* `$default_internal_user`, `$SET:default_internal_user` and "" in their place. */
-static const char *resolve(const struct live *live, const char *value)
-{
-	if (value[0] != '$')
-		return value;
-	value += strncmp(value, "$SET:", 5) == 0 ? 5 : 1;
-	return get(live->root, value, "dovecot");
-}
-
-/* May the service read a file of this group? Dovecot gives a service its user's own group, its
- * `group` and `extra_groups`, and no others. */
-static bool may_read(const struct live *live, const struct setting *service, const char *user,
-		     const struct stat *file)
-{
-	const char *groups = service ? get(service, "extra_groups", "") : "";
-	struct passwd *account = getpwnam(user);
-	struct group *group = getgrgid(file->st_gid);
-
-	if (strcmp(user, "root") == 0 || user[0] == '\0' || (file->st_mode & S_IROTH) ||
-	    (account && account->pw_uid == 0))
-		return true;
-	if (account && account->pw_uid == file->st_uid)
-		return (file->st_mode & S_IRUSR) != 0;
-	if (!(file->st_mode & S_IRGRP))
-		return false;
-	if (account && account->pw_gid == file->st_gid)
-		return true;
-	return group && (is_in_list(groups, group->gr_name) ||
-			 (service && strcmp(resolve(live, get(service, "group", "")), group->gr_name) == 0));
-}
-
-static void check_access(struct live *live, const char *service_name, const char *default_user,
-			 const char *file_name)
-{
-	const struct setting *service = setting_block(live->root, "service", service_name);
-	const char *user = resolve(live, service ? get(service, "user", default_user) : default_user);
-	char path[1100], name[64], change[256];
-	struct stat file;
-
-	snprintf(path, sizeof path, "%s/%s", live->directory, file_name);
-	snprintf(name, sizeof name, "service %s", service_name);
-	if (stat(path, &file) < 0) {
-		char command[64];
-		snprintf(command, sizeof command, "homingctl apply FILE");
-		report(live, path, command, "%s", strerror(errno));
-		return;
-	}
-	if (may_read(live, service, user, &file))
-		return;
-	struct group *group = getgrgid(file.st_gid);
-	snprintf(change, sizeof change, "service %s { extra_groups = %s }", service_name,
-		 group ? group->gr_name : "the group of the file");
-	report(live, name, change, "it runs as %s, which may not read %s", user, path);
-}
-
-/* "1 G", "256M", "18446744073709551615 B". */
-static unsigned long long parse_size(const char *text)
-{
-	char *unit;
-	unsigned long long number = strtoull(text, &unit, 10);
-	static const char units[] = "BKMGT";
-
-	unit += strspn(unit, " ");
-	const char *found = *unit ? strchr(units, toupper((unsigned char)*unit)) : NULL;
-	int shift = found ? (int)(found - units) * 10 : 0;
-	return shift > 0 && number >> (64 - shift) ? ~0ull : number << shift;
-}
-
-/* 0: no limit. */
-static unsigned long long vsz_limit(const struct live *live, const char *service_name)
-{
-	const struct setting *service = setting_block(live->root, "service", service_name);
-	unsigned long long limit = service ? parse_size(get(service, "vsz_limit", "0")) : 0;
-
-	if (limit == 0 && live->named_blocks)
-		limit = parse_size(get(live->root, "service_vsz_limit", "0"));
-	/* 2.3 prints the largest number and 2.4 nothing where the default counts */
-	if (limit == ~0ull || limit == 0)
-		limit = parse_size(get(live->root, "default_vsz_limit", "256 M"));
-	return limit;
-}
-
-static unsigned long long map_size(const char *directory, const char *name)
-{
-	static const char *const tables[] = {"meta", NULL};
-	struct store *store = NULL;
-	struct error ignored = {0};
-	MDB_envinfo info = {0};
-	char *path;
-
-	if (asprintf(&path, "%s/%s", directory, name) < 0)
-		return 0;
-	if (store_open(path, tables, &store, &ignored) == 0)
-		mdb_env_info(store_env(store), &info);
-	store_close(&store);
-	free(path);
-	return info.me_mapsize;
-}
-
-/* A process of Dovecot's auth without any map: its code, its caches, its stacks. */
-#define OTHER_NEEDS (256ull << 20)
-
-static unsigned long long needed_space(const char *directory, bool credentials)
-{
-	return map_size(directory, DIRECTORY_FILE) +
-	       (credentials ? map_size(directory, CREDENTIALS_FILE) : 0);
-}
-
-unsigned long long live_address_space(const char *directory, bool credentials)
-{
-	/* While a map grows, the old and the new one may exist together. */
-	unsigned long long needed = 2 * needed_space(directory, credentials) + OTHER_NEEDS;
-	unsigned long long space = 1ull << 30;
-
-	while (space < needed)
-		space *= 2;
-	return space;
-}
-
-static void check_space(struct live *live, const char *service_name)
-{
-	unsigned long long limit = vsz_limit(live, service_name);
-	unsigned long long maps = needed_space(live->directory, live->has_accounts);
-	char change[128], name[64];
-
-	if (limit == 0 || maps == 0 || limit >= maps + OTHER_NEEDS / 4)
-		return;
-	snprintf(name, sizeof name, "service %s", service_name);
-	snprintf(change, sizeof change, "service %s { vsz_limit = %lluG }", service_name,
-		 live_address_space(live->directory, live->has_accounts) >> 30);
-	report(live, name, change,
-	       "vsz_limit is %llu MiB, but the files of %s need %llu MiB of address space: it cannot "
-	       "open them",
-	       limit >> 20, live->directory, maps >> 20);
-}
-
-static void check_services(struct live *live)
-{
-	struct stat file;
-
-	if (stat(live->directory, &file) < 0) {
-		report(live, live->directory, "homingctl apply FILE", "%s", strerror(errno));
-		return;
-	}
-	check_access(live, "auth", "dovecot", DIRECTORY_FILE);
-	check_space(live, "auth");
-	if (live->has_accounts) {
-		check_access(live, "auth", "dovecot", CREDENTIALS_FILE);
-		check_access(live, "auth-worker", "root", CREDENTIALS_FILE);
-		check_access(live, "auth-worker", "root", DIRECTORY_FILE);
-		check_space(live, "auth-worker");
-	}
 }
 
 static void check_settings(struct live *live)
@@ -689,63 +509,24 @@ static void check_settings(struct live *live)
 	if (userdb)
 		check_route_userdb(live, userdb);
 	check_others(live);
-	check_services(live);
-}
-
-/* The words of --doveconf, -a, and -c FILE. `words` is cut apart in place. */
-static bool build_command(const struct call *call, char *words, char *argv[MAX_WORDS + 4])
-{
-	int count = 0;
-
-	for (char *word = strtok(words, " \t"); word; word = strtok(NULL, " \t")) {
-		if (count == MAX_WORDS)
-			return false;
-		argv[count++] = word;
-	}
-	if (count == 0)
-		return false;
-	argv[count++] = (char *)"-a";
-	if (has_option(call, OPTION_CONFIG)) {
-		argv[count++] = (char *)"-c";
-		argv[count++] = (char *)call->options[OPTION_CONFIG];
-	}
-	argv[count] = NULL;
-	return true;
+	live_check_services(live);
+	live_check_sharing(live);
 }
 
 /* 0 with the settings; 78 if Dovecot itself does not take them. */
 static int load_settings(struct live *live)
 {
-	const char *program = live->call->options[OPTION_DOVECONF];
-	char *argv[MAX_WORDS + 4];
-	char *words = strdup(program ? program : "doveconf");
-	struct command_output output = {0};
-	int code = EX_OK;
+	char *problem = NULL;
+	int code = doveconf_load(live->call, &live->root, &problem);
 
-	if (!words)
-		return fail_memory();
-	if (!build_command(live->call, words, argv)) {
-		complain("--doveconf: not a command");
-		code = EX_USAGE;
-	} else if (!command_run(argv, &output)) {
-		code = EX_OSERR;
-	} else if (output.status == 127) {
-		output.errors[strcspn(output.errors, "\n")] = '\0';
-		complain("%s", output.errors);
-		code = EX_NOINPUT;
-	} else if (output.status != 0) {
-		output.errors[strcspn(output.errors, "\n")] = '\0';
-		report(live, "doveconf", "correct what it says", "it fails: %s", output.errors);
-		code = EX_CONFIG;
-	} else {
-		live->root = doveconf_parse(output.text);
-		/* doveconf of 2.4 prints the version that the configuration is written for */
-		live->named_blocks =
-			live->root && setting_get(live->root, "dovecot_config_version") != NULL;
-		code = live->root ? EX_OK : EX_OSERR;
-	}
-	command_output_finish(&output);
-	free(words);
+	if (code == EX_CONFIG)
+		live_report(live, "doveconf", "correct what it says", "it fails: %s", problem);
+	else if (problem)
+		complain("%s", problem);
+	free(problem);
+	/* doveconf of 2.4 prints the version that the configuration is written for */
+	live->named_blocks =
+		live->root && setting_get(live->root, "dovecot_config_version") != NULL;
 	return code;
 }
 
@@ -782,10 +563,14 @@ static int settle(const struct call *call, int dovecot, int postfix, bool looked
 
 int check_live(const struct call *call)
 {
-	struct findings findings = {.list = has_option(call, OPTION_JSON) ? json_array() : NULL};
+	struct findings findings = {0};
 	struct live live = {.call = call, .findings = &findings};
 	bool looked = false;
 
+	if (has_option(call, OPTION_JSON)) {
+		findings.list = json_array();
+		findings.notes = json_array();
+	}
 	if (call->argument_count > 0) {
 		complain("check --live takes no file; -c FILE is another dovecot.conf");
 		return EX_USAGE;
@@ -794,7 +579,7 @@ int check_live(const struct call *call)
 	int postfix = look_at_postfix(&live, &looked);
 	int code = settle(call, dovecot, postfix, looked);
 	if (findings.list)
-		print_json(json_pack("{s:o}", "findings", findings.list));
+		print_json(json_pack("{s:o,s:o}", "findings", findings.list, "notes", findings.notes));
 	else if (code == EX_OK && findings.count == 0)
 		print("fine: the settings of %s suit Homing\n",
 		      !looked ? "Dovecot" : dovecot == EX_OK ? "Dovecot and Postfix" : "Postfix");

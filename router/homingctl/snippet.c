@@ -10,6 +10,7 @@
 #include "live.h"
 #include "output.h"
 #include "session.h"
+#include "snippet-sharing.h"
 
 struct snippet {
 	const char *directory; /* NULL: the default, which need not be written */
@@ -111,7 +112,8 @@ static void print_head(const char *version)
 	      "#\n"
 	      "#     !include homing.conf\n"
 	      "#\n"
-	      "# Then restart Dovecot, and let `homingctl check --live` look at the whole.\n\n",
+	      "# Then restart Dovecot, and let `homingctl check --live` look at the whole. What shared\n"
+	      "# mailboxes need is a file of its own: `homingctl config dovecot --sharing`.\n\n",
 	      version);
 }
 
@@ -192,22 +194,42 @@ static bool is_plain_path(const char *path)
 	return true;
 }
 
+static int check_options(const struct call *call)
+{
+	static const enum option_id of_sharing[] = {OPTION_TILDE, OPTION_SEPARATOR, OPTION_DOVECONF,
+						    OPTION_CONFIG};
+
+	for (size_t i = 0; i < sizeof of_sharing / sizeof of_sharing[0]; i++)
+		if (has_option(call, of_sharing[i]) && !has_option(call, OPTION_SHARING)) {
+			complain("%s is for the namespaces: it goes with --sharing", option_name(of_sharing[i]));
+			return EX_USAGE;
+		}
+	return 0;
+}
+
 static int run_config_dovecot(const struct call *call)
 {
 	char version[64];
 	int minor;
+	int code = check_options(call);
 
+	if (code != 0)
+		return code;
 	if (call->directory[0] != '/' || !is_plain_path(call->directory)) {
 		complain("--directory %s: Dovecot needs an absolute path without spaces and signs that "
 			 "mean something to it",
 			 call->directory);
 		return EX_USAGE;
 	}
-	int code = choose_version(call, version, sizeof version, &minor);
+	code = choose_version(call, version, sizeof version, &minor);
 	if (code != 0)
 		return code;
+	const char *directory =
+		strcmp(call->directory, HOMING_DIRECTORY) == 0 ? NULL : call->directory;
+	if (has_option(call, OPTION_SHARING))
+		return snippet_sharing(call, version, minor, directory);
 	struct snippet snippet = {
-		.directory = strcmp(call->directory, HOMING_DIRECTORY) == 0 ? NULL : call->directory,
+		.directory = directory,
 		.named_blocks = minor >= 4,
 		.accounts = has_own_accounts(call->directory),
 		.space = live_address_space(call->directory, true),
@@ -221,10 +243,18 @@ static int run_config_dovecot(const struct call *call)
 
 const struct command config_dovecot_command = {
 	.name = "config dovecot",
-	.usage = "[--dovecot-version V]",
+	.usage = "[--sharing [--tilde] [--separator C]] [--dovecot-version V]",
 	.summary = "Print what to put into Dovecot's configuration",
-	.help = "  --dovecot-version V   for this version, as 2.3 or 2.4; default: the one installed here\n\n"
+	.help = "Prints the blocks for logins, which go in front of all others.\n\n"
+		"  --sharing             what shared mailboxes need instead, which goes behind all others\n"
+		"  --tilde               they appear as ~user@domain/Box, not as shared/user@domain/Box\n"
+		"  --separator C         between the parts of a mailbox's name; default: as it is now, or /\n"
+		"  --doveconf COMMAND    reads the present settings so; default: doveconf\n"
+		"  -c, --config FILE     of this dovecot.conf\n"
+		"  --dovecot-version V   for this version, as 2.3 or 2.4, and not for the settings here;\n"
+		"                        default: the one installed here\n\n"
 		"With --directory the snippet names that directory.\n",
-	.options = OPTION(OPTION_DOVECOT_VERSION),
+	.options = OPTION(OPTION_DOVECOT_VERSION) | OPTION(OPTION_SHARING) | OPTION(OPTION_TILDE) |
+		   OPTION(OPTION_SEPARATOR) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG),
 	.run = run_config_dovecot,
 };
