@@ -1,5 +1,5 @@
-/* check --live: shared mailboxes. What keeps grants from counting, what lets in who has
- * none, and what keeps an owner's mailboxes from being found. */
+/* check --live: shared mailboxes. What keeps grants from counting, what lets in who has none, and
+ * what keeps an owner's mailboxes from being found. */
 #include "live-private.h"
 
 #include <errno.h>
@@ -31,11 +31,10 @@ static const struct setting *plugin_block(const struct live *live)
 }
 
 /* A setting of the plugins: at the top level, or in 2.3 in `plugin { }`. */
-static const char *plugin_setting(
-	const struct live *live, const char *name, const char *otherwise)
+static const char *plugin_setting(const struct live *live, const char *name,
+				  const char *otherwise)
 {
-	return setting_or(
-		live->named_blocks ? live->root : plugin_block(live), name, otherwise);
+	return setting_or(live->named_blocks ? live->root : plugin_block(live), name, otherwise);
 }
 
 /* Is the plugin loaded in processes of this protocol? */
@@ -67,22 +66,21 @@ static bool is_served(const struct live *live, const char *protocol)
 	return !may_be_off || setting_list_has(live->root, "protocols", protocol) != 0;
 }
 
-/* `protocol imap { mail_plugins = $mail_plugins acl homing_acl }`, with what the protocol
- * lacks. */
+/* `protocol imap { mail_plugins = $mail_plugins acl homing_acl }`, with what the protocol lacks. */
 static const char *missing_plugins(const struct live *live,
-	const struct sharing_protocol *protocol, char *text, size_t size)
+				   const struct sharing_protocol *protocol, char *text, size_t size)
 {
 	const char *between = live->named_blocks ? "{" : "= $mail_plugins";
-	size_t length = (size_t)snprintf(
-		text, size, "protocol %s { mail_plugins %s", protocol->name, between);
+	size_t length = (size_t)snprintf(text, size, "protocol %s { mail_plugins %s", protocol->name,
+					 between);
 
 	for (size_t i = 0; protocol->plugins[i] && length < size; i++)
 		if (!loads(live, protocol->name, protocol->plugins[i]))
 			length += (size_t)snprintf(text + length, size - length, " %s%s",
-				protocol->plugins[i], live->named_blocks ? " = yes" : "");
+						   protocol->plugins[i],
+						   live->named_blocks ? " = yes" : "");
 	if (length < size)
-		snprintf(
-			text + length, size - length, live->named_blocks ? " } }" : " }");
+		snprintf(text + length, size - length, live->named_blocks ? " } }" : " }");
 	return text;
 }
 
@@ -97,27 +95,24 @@ static void check_protocol(struct live *live, const struct sharing_protocol *pro
 	missing_plugins(live, protocol, change, sizeof change);
 	if (!acl && !ours) {
 		live_report(live, name, change, "acl and homing_acl are not loaded: %s",
-			protocol->what_for);
+			    protocol->what_for);
 		return;
 	}
 	if (!ours)
 		live_report(live, name, change,
-			"acl is loaded without homing_acl: what is in sharing.mdb counts "
-			"for nothing");
+			    "acl is loaded without homing_acl: what is in sharing.mdb counts for nothing");
 	else if (!acl)
 		live_report(live, name, change,
-			"homing_acl is loaded without acl, which it needs: the processes "
-			"end");
+			    "homing_acl is loaded without acl, which it needs: the processes end");
 	for (size_t i = 2; is_imap && protocol->plugins[i]; i++)
 		if (!loads(live, protocol->name, protocol->plugins[i]))
 			live_report(live, name, change,
-				"%s is not loaded: mail programs can neither see nor "
-				"change rights",
-				protocol->plugins[i]);
+				    i == 2 ? "%s is not loaded: mail programs can neither see nor change rights"
+					   : "%s is not loaded: SETACL takes no alias, and tells nobody why it refuses",
+				    protocol->plugins[i]);
 	if (!is_imap && loads(live, protocol->name, "imap_acl")) {
 		snprintf(change, sizeof change, "load imap_acl in protocol imap alone");
-		live_report(live, name, change,
-			"imap_acl is for imap alone: other processes end");
+		live_report(live, name, change, "imap_acl is for imap alone: other processes end");
 	}
 }
 
@@ -128,8 +123,7 @@ static void check_plugins(struct live *live)
 			check_protocol(live, &sharing_protocols[i]);
 }
 
-/* 2.3: `acl = vfile` turns Dovecot's plugin on, and may name a file with rights for all
- * mailboxes. */
+/* 2.3: `acl = vfile` turns Dovecot's plugin on, and may name a file with rights for all mailboxes. */
 static void check_driver_23(struct live *live)
 {
 	const char *driver = plugin_setting(live, "acl", "");
@@ -137,17 +131,16 @@ static void check_driver_23(struct live *live)
 
 	if (strncmp(driver, "vfile", (size_t)(path - driver)) != 0 || path == driver) {
 		live_report(live, "plugin/acl", "plugin { acl = vfile }",
-			driver[0] ? "`%s` is not what homing_acl can stand in for"
-				  : "it is not set, so the plugin acl is off%s",
-			driver);
+			    driver[0] ? "`%s` is not what homing_acl can stand in for"
+				      : "it is not set, so the plugin acl is off%s",
+			    driver);
 		return;
 	}
 	if (path[0] && path[1] && strncmp(path, ":cache_secs=", 12) != 0)
-		live_report(live, "plugin/acl",
-			"plugin { acl = vfile }, and grant what the file says",
-			"`%s` names a file with rights for all mailboxes, which Homing "
-			"does not read",
-			driver);
+		live_report(live, "plugin/acl", "plugin { acl = vfile }, and grant what the file says",
+			    "`%s` names a file with rights for all mailboxes: homing_acl does not read it, and "
+			    "refuses to work",
+			    driver);
 }
 
 static void check_driver_24(struct live *live)
@@ -157,17 +150,15 @@ static void check_driver_24(struct live *live)
 
 	if (strcmp(driver, "homing") != 0)
 		live_report(live, "acl_driver", "acl_driver = homing",
-			driver[0] ? "`%s` is asked instead of Homing"
-				  : "it is not set, so the plugin acl is off%s",
-			driver);
+			    driver[0] ? "`%s` is asked instead of Homing"
+				      : "it is not set, so the plugin acl is off%s",
+			    driver);
 	if (path[0])
-		live_report(live, "acl_global_path",
-			"acl_global_path =, and grant what the file says",
-			"`%s` has rights for all mailboxes, which Homing does not read",
-			path);
+		live_report(live, "acl_global_path", "acl_global_path =, and grant what the file says",
+			    "`%s` has rights for all mailboxes: homing_acl does not read it, and refuses to work",
+			    path);
 	if (is_yes(setting_or(live->root, "acl_ignore", "no")))
-		live_report(live, "acl_ignore", "acl_ignore = no",
-			"nothing is refused to anybody");
+		live_report(live, "acl_ignore", "acl_ignore = no", "nothing is refused to anybody");
 }
 
 static void check_settings(struct live *live)
@@ -181,27 +172,17 @@ static void check_settings(struct live *live)
 		check_driver_23(live);
 	if (is_yes(plugin_setting(live, "acl_globals_only", "no")))
 		live_report(live, "acl_globals_only", "acl_globals_only = no",
-			"rights of single mailboxes are not to count");
+			    "with it homing_acl refuses to work: no grant on a mailbox would count");
 	if (is_yes(setting_or(live->root, "mail_full_filesystem_access", "no")))
-		live_report(live, "mail_full_filesystem_access",
-			"mail_full_filesystem_access = no",
-			"the plugin acl ends every process where it is set");
+		live_report(live, "mail_full_filesystem_access", "mail_full_filesystem_access = no",
+			    "the plugin acl ends every process where it is set");
 	if (setting_or(live->root, "mail_chroot", "")[0])
 		live_report(live, "mail_chroot", "mail_chroot =",
-			"in it neither %s nor another owner's mail is reached",
-			live->directory);
+			    "in it neither %s nor another owner's mail is reached", live->directory);
 	if (plugin_setting(live, map, "")[0] || (block && block->count > 0))
 		live_note(live, map,
-			"left over: Homing does not ask it. `homingctl share "
-			"import-vfile` takes "
-			"over what was granted; then it can go");
-	if (is_yes(plugin_setting(live, "homing_allow_anyone", "no")) &&
-		strcmp(plugin_setting(live, "acl_anyone", ""), "allow") != 0 &&
-		!is_yes(plugin_setting(live, "imap_acl_allow_anyone", "no")))
-		live_note(live, "homing_allow_anyone",
-			"over IMAP `anyone` is refused all the same, without %s",
-			live->named_blocks ? "imap_acl_allow_anyone = yes"
-					   : "acl_anyone = allow");
+			  "left over: Homing does not ask it. `homingctl share import-vfile` takes "
+			  "over what was granted; then it can go");
 }
 
 /* Does 2.3 pass the namespace by? Wildcards as Dovecot's. */
@@ -211,28 +192,15 @@ static bool is_ignored(const struct live *live, const struct setting *block)
 	const char *prefix = setting_or(block, "prefix", "");
 	char sample[256];
 
-	snprintf(sample, sizeof sample, "%.*suser@domain/", (int)strcspn(prefix, "%$"),
-		prefix);
+	snprintf(sample, sizeof sample, "%.*suser@domain/", (int)strcspn(prefix, "%$"), prefix);
 	for (size_t i = 0; i < plugin->count; i++)
 		if (strncmp(plugin->settings[i].name, "acl_ignore_namespace", 20) == 0 &&
-			fnmatch(plugin->settings[i].value, sample, 0) == 0)
+		    fnmatch(plugin->settings[i].value, sample, 0) == 0)
 			return true;
 	return live->named_blocks && is_yes(setting_or(block, "acl_ignore", "no"));
 }
 
-/* Has the prefix an owner's domain? Without, the owner is looked for in the user's own.
- */
-static bool has_domain(const struct live *live, const char *prefix)
-{
-	if (live->named_blocks)
-		return strstr(prefix, "$domain") ||
-		       (strstr(prefix, "$user") &&
-			       strncmp(strstr(prefix, "$user"), "$username", 9) != 0);
-	return strstr(prefix, "%u") || strstr(prefix, "%d");
-}
-
-static void check_separator(
-	struct live *live, const struct setting *block, const char *name)
+static void check_separator(struct live *live, const struct setting *block, const char *name)
 {
 	const struct setting *inbox = inbox_namespace(live->root);
 	const char *separator = setting_or(block, "separator", "");
@@ -241,18 +209,11 @@ static void check_separator(
 
 	if (strcmp(separator, wanted) != 0) {
 		snprintf(change, sizeof change, "namespace %s { separator = %s }",
-			inbox && inbox->value[0] ? inbox->value : "inbox",
-			separator[0] ? separator : "/");
+			 inbox && inbox->value[0] ? inbox->value : "inbox", separator[0] ? separator : "/");
 		live_report(live, name, change,
-			"its separator is `%s`, the INBOX's is `%s`: Dovecot refuses "
-			"every login",
-			separator, wanted[0] ? wanted : "(the default)");
+			    "its separator is `%s`, the INBOX's is `%s`: Dovecot refuses every login",
+			    separator, wanted[0] ? wanted : "(the default)");
 	}
-	if (strcmp(separator, ".") == 0)
-		live_report(live, name,
-			"separator = /, here and in the INBOX's namespace",
-			"with `.` Dovecot takes the owner's name to end at the first dot "
-			"of its domain");
 }
 
 /* Where it leads: to the owner's mail, and not to the user's. */
@@ -260,27 +221,20 @@ static void check_place(struct live *live, const struct setting *block, const ch
 {
 	const char *old = setting_or(block, "location", "");
 	const char *path = setting_or(block, "mail_path", "");
-	bool leads = live->named_blocks ? strstr(path, "%{owner_") != NULL
-					: strstr(old, "%%") != NULL;
-	bool apart = live->named_blocks
-			     ? setting_or(block, "mail_index_private_path", "")[0] != '\0'
-			     : strstr(old, ":INDEXPVT=") != NULL;
+	bool leads = live->named_blocks ? strstr(path, "%{owner_") != NULL : strstr(old, "%%") != NULL;
+	bool apart = live->named_blocks ? setting_or(block, "mail_index_private_path", "")[0] != '\0'
+					: strstr(old, ":INDEXPVT=") != NULL;
 
 	if (!leads)
 		live_report(live, name,
-			live->named_blocks
-				? "mail_path = %{owner_home}/Maildir, as your own "
-				  "mail_path"
-				: "location = maildir:%%h/Maildir:INDEXPVT=~/shared/%%u, "
-				  "as "
-				  "your own mail_location",
-			"it leads to the user's own mail and not to the owner's");
+			    live->named_blocks ? "mail_path = %{owner_home}/Maildir, as your own mail_path"
+					       : "location = maildir:%%h/Maildir:INDEXPVT=~/shared/%%u, as "
+						 "your own mail_location",
+			    "it leads to the user's own mail and not to the owner's");
 	else if (!apart)
-		live_note(live, name,
-			"without %s, all who share a mailbox share \\Seen too",
-			live->named_blocks
-				? "mail_index_private_path = ~/shared/%{owner_user}"
-				: "INDEXPVT=~/shared/%%u");
+		live_note(live, name, "without %s, all who share a mailbox share \\Seen too",
+			  live->named_blocks ? "mail_index_private_path = ~/shared/%{owner_user}"
+					     : "INDEXPVT=~/shared/%%u");
 }
 
 static void check_namespace(struct live *live, const struct setting *block)
@@ -291,27 +245,15 @@ static void check_namespace(struct live *live, const struct setting *block)
 	snprintf(name, sizeof name, "namespace %s", block->value);
 	check_separator(live, block, name);
 	check_place(live, block, name);
-	if (!has_domain(live, prefix))
-		live_report(live, name,
-			live->named_blocks ? "prefix = shared/$user/"
-					   : "prefix = shared/%%u/",
-			"`%s` has the owner's name without the domain: only owners of "
-			"one's own domain "
-			"are found",
-			prefix);
 	if (is_ignored(live, block))
 		live_report(live, name,
-			live->named_blocks ? "acl_ignore = no"
-					   : "take acl_ignore_namespace out",
-			"the plugin acl passes it by: everybody may do everything in it");
+			    live->named_blocks ? "acl_ignore = no" : "take acl_ignore_namespace out",
+			    "the plugin acl passes it by: everybody may do everything in it");
 	if (is_yes(setting_or(block, "subscriptions", "yes")))
 		live_report(live, name, "subscriptions = no",
-			"a subscription to a shared mailbox would be kept with the "
-			"owner's");
-	if (strcmp(setting_or(block, "list", "yes"), "no") == 0 &&
-		strchr(prefix, '~') == NULL)
-		live_report(
-			live, name, "list = children", "what others share is not listed");
+			    "a subscription to a shared mailbox would be kept with the owner's");
+	if (strcmp(setting_or(block, "list", "yes"), "no") == 0 && strchr(prefix, '~') == NULL)
+		live_report(live, name, "list = children", "what others share is not listed");
 }
 
 static void check_namespaces(struct live *live)
@@ -325,10 +267,8 @@ static void check_namespaces(struct live *live)
 		check_namespace(live, &live->root->settings[i]);
 	}
 	if (count == 0)
-		live_report(live, "namespace",
-			"`homingctl config dovecot --sharing` prints one",
-			"there is none with `type = shared`: nobody sees what others "
-			"share");
+		live_report(live, "namespace", "`homingctl config dovecot --sharing` prints one",
+			    "there is none with `type = shared`: nobody sees what others share");
 }
 
 /* The users of the system that accounts belong to: those of the first few kinds. */
@@ -344,23 +284,21 @@ struct mail_owners {
 static int add_owner(struct mail_owners *owners, const char *uid, const char *gid)
 {
 	for (size_t i = 0; i < owners->count; i++)
-		if (strcmp(owners->each[i].uid, uid) == 0 &&
-			strcmp(owners->each[i].gid, gid) == 0)
+		if (strcmp(owners->each[i].uid, uid) == 0 && strcmp(owners->each[i].gid, gid) == 0)
 			return 0;
 	snprintf(owners->each[owners->count].uid, sizeof owners->each->uid, "%s", uid);
 	snprintf(owners->each[owners->count].gid, sizeof owners->each->gid, "%s", gid);
 	return ++owners->count == MAX_OWNERS;
 }
 
-static int add_account(
-	enum entry_kind kind, const char *local, const char *domain, void *context)
+static int add_account(enum entry_kind kind, const char *local, const char *domain, void *context)
 {
 	struct mail_owners *owners = context;
 	struct account account;
 	struct error ignored = {0};
 
 	if (kind != ENTRY_ACCOUNT ||
-		account_lookup(owners->reader, local, domain, &account, &ignored) <= 0)
+	    account_lookup(owners->reader, local, domain, &account, &ignored) <= 0)
 		return 0;
 	return add_owner(owners, account.uid, account.gid);
 }
@@ -372,10 +310,10 @@ static void find_owners(const struct live *live, struct mail_owners *owners)
 	const char *uid = setting_or(live->root, "mail_uid", "");
 
 	if (directory_open(live->directory, DIRECTORY_NAMES, &directory, &ignored) == 0 &&
-		directory_reader_create(directory, &owners->reader, &ignored) == 0 &&
-		directory_begin(owners->reader, &ignored) == 0) {
-		if (directory_each_entry(owners->reader, NULL, ENTRY_ACCOUNT, add_account,
-			    owners, &ignored) < 0)
+	    directory_reader_create(directory, &owners->reader, &ignored) == 0 &&
+	    directory_begin(owners->reader, &ignored) == 0) {
+		if (directory_each_entry(owners->reader, NULL, ENTRY_ACCOUNT, add_account, owners,
+					 &ignored) < 0)
 			owners->count = 0;
 		directory_end(owners->reader);
 	}
@@ -408,10 +346,9 @@ static gid_t parse_gid(const char *text)
 	return text[0] && *end == '\0' ? (gid_t)number : (gid_t)-1;
 }
 
-/* The first file that the process may not use as it must; false: it may use all of them.
- */
+/* The first file that the process may not use as it must; false: it may use all of them. */
 static bool find_closed(struct live *live, const struct live_process *process, char *path,
-	size_t size, struct stat *file)
+			size_t size, struct stat *file)
 {
 	static const struct {
 		const char *name;
@@ -426,15 +363,13 @@ static bool find_closed(struct live *live, const struct live_process *process, c
 
 	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
 		snprintf(path, size, "%s%s", live->directory, files[i].name);
-		if (stat(path, file) == 0 &&
-			!live_may(live, process, file, files[i].access))
+		if (stat(path, file) == 0 && !live_may(live, process, file, files[i].access))
 			return true;
 	}
 	return false;
 }
 
-static void check_files(
-	struct live *live, const struct live_process *process, const char *user)
+static void check_files(struct live *live, const struct live_process *process, const char *user)
 {
 	char path[1100], change[1400];
 	struct stat file;
@@ -443,26 +378,21 @@ static void check_files(
 		return;
 	const struct group *group = getgrgid(file.st_gid);
 	bool by_group = (file.st_mode & S_IRGRP) != 0 || S_ISDIR(file.st_mode);
-	if (by_group && group && file.st_gid != 0 &&
-		strcmp(group->gr_name, HOMING_AUTH_GROUP) != 0)
+	if (by_group && group && file.st_gid != 0 && strcmp(group->gr_name, HOMING_AUTH_GROUP) != 0)
 		snprintf(change, sizeof change,
-			live->named_blocks ? "mail_access_groups { %s = yes }"
-					   : "mail_access_groups = %s",
-			group->gr_name);
+			 live->named_blocks ? "mail_access_groups { %s = yes }" : "mail_access_groups = %s",
+			 group->gr_name);
 	else
-		snprintf(change, sizeof change,
-			"mail_access_groups = %s, and chgrp %s %s", HOMING_GROUP,
-			HOMING_GROUP, path);
+		snprintf(change, sizeof change, "mail_access_groups = %s, and chgrp %s %s", HOMING_GROUP,
+			 HOMING_GROUP, path);
 	live_report(live, "mail_access_groups", change,
-		"mail processes%s%s may not %s %s: no mailbox can be opened",
-		user[0] ? " of " : "", user, S_ISDIR(file.st_mode) ? "enter" : "use",
-		path);
+		    "mail processes%s%s may not %s %s: no mailbox can be opened", user[0] ? " of " : "",
+		    user, S_ISDIR(file.st_mode) ? "enter" : "use", path);
 }
 
-/* A shared namespace asks here for the home of the owner. With mode 0666 and 0777
- * everybody may ask, with 0666 for accounts of the same user of the system alone. */
-static void check_userdb(
-	struct live *live, const struct live_process *process, const char *user)
+/* A shared namespace asks here for the home of the owner. With mode 0666 and 0777 everybody may ask,
+ * with 0666 for accounts of the same user of the system alone. */
+static void check_userdb(struct live *live, const struct live_process *process, const char *user)
 {
 	const struct setting *auth = setting_block(live->root, "service", "auth");
 	const struct setting *socket =
@@ -477,12 +407,10 @@ static void check_userdb(
 		.st_gid = parse_gid(setting_or(socket, "group", "")),
 	};
 	if (!live_may(live, process, &file, R_OK | W_OK))
-		live_report(live, "unix_listener auth-userdb",
-			"mode = 0666, or user = the mail user",
-			"mail processes%s%s may not ask there for an owner's home, so "
-			"nobody opens what is "
-			"shared",
-			user[0] ? " of " : "", user);
+		live_report(live, "unix_listener auth-userdb", "mode = 0666, or user = the mail user",
+			    "mail processes%s%s may not ask there for an owner's home, so nobody opens what is "
+			    "shared",
+			    user[0] ? " of " : "", user);
 }
 
 static void check_owners(struct live *live)
@@ -497,12 +425,10 @@ static void check_owners(struct live *live)
 	process.mail = live->root;
 	for (size_t i = 1; !fixed && i < owners.count; i++)
 		if (strcmp(owners.each[i].uid, owners.each[0].uid) != 0) {
-			live_report(live, "account_defaults",
-				"give all accounts the same uid",
-				"accounts belong to different users of the system, as %s "
-				"and %s: the mail "
-				"processes of one cannot open the files of the other",
-				owners.each[0].uid, owners.each[i].uid);
+			live_report(live, "account_defaults", "give all accounts the same uid",
+				    "accounts belong to different users of the system, as %s and %s: the mail "
+				    "processes of one cannot open the files of the other",
+				    owners.each[0].uid, owners.each[i].uid);
 			break;
 		}
 	if (!fixed) {
@@ -516,8 +442,7 @@ static void check_owners(struct live *live)
 
 static void check_directory(struct live *live)
 {
-	const char *directory =
-		plugin_setting(live, "homing_directory", HOMING_DIRECTORY);
+	const char *directory = plugin_setting(live, "homing_directory", HOMING_DIRECTORY);
 	char path[1100], change[1200];
 	struct stat file;
 
@@ -525,12 +450,10 @@ static void check_directory(struct live *live)
 		snprintf(live->directory, sizeof live->directory, "%s", directory);
 	} else if (strcmp(directory, live->directory) != 0) {
 		snprintf(change, sizeof change,
-			live->named_blocks ? "homing_directory = %s"
-					   : "plugin { homing_directory = %s }",
-			live->directory);
+			 live->named_blocks ? "homing_directory = %s" : "plugin { homing_directory = %s }",
+			 live->directory);
 		live_report(live, "homing_directory", change,
-			"mail processes use %s, but logins %s", directory,
-			live->directory);
+			    "mail processes use %s, but logins %s", directory, live->directory);
 	}
 	snprintf(path, sizeof path, "%s/%s", live->directory, SHARING_FILE);
 	if (stat(path, &file) < 0)

@@ -1,12 +1,10 @@
 /* config dovecot --sharing: what shared mailboxes need in Dovecot's configuration.
  *
  * It is a file of its own, because it belongs behind everything else: in Dovecot 2.3,
- * `mail_plugins = $mail_plugins acl` in a protocol's block keeps the value of that
- * moment, and what is added outside of the block later never gets in. The route blocks
- * must stand in front. */
+ * `mail_plugins = $mail_plugins acl` in a protocol's block keeps the value of that moment, and what
+ * is added outside of the block later never gets in. The route blocks must stand in front. */
 #include "snippet-sharing.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -18,18 +16,15 @@
 #include "sharing-plugins.h"
 
 const struct sharing_protocol sharing_protocols[SHARING_PROTOCOLS] = {
-	{"imap", "everybody may open every shared mailbox",
-		{"acl", "homing_acl", "imap_acl"}},
-	{"lmtp", "Sieve scripts may file into every shared mailbox",
-		{"acl", "homing_acl"}},
-	{"lda", "Sieve scripts may file into every shared mailbox",
-		{"acl", "homing_acl"}},
-	{"doveadm", "grants do not follow what it renames and deletes",
-		{"acl", "homing_acl"}},
+	{"imap", "everybody may open every mailbox of everybody",
+	 {"acl", "homing_acl", "imap_acl", "imap_homing_acl"}},
+	{"lmtp", "Sieve scripts may file into every mailbox of everybody", {"acl", "homing_acl"}},
+	{"lda", "Sieve scripts may file into every mailbox of everybody", {"acl", "homing_acl"}},
+	{"doveadm", "grants do not follow what it renames and deletes", {"acl", "homing_acl"}},
 };
 
 struct sharing_snippet {
-	const char *version, *directory; /* NULL: the default */
+	const char *version, *directory; /* directory: NULL is the default */
 	bool named_blocks, tilde;
 	unsigned long long space;
 	const struct setting *root;  /* the settings as they are; empty if not known */
@@ -42,44 +37,35 @@ static void print_head(const struct sharing_snippet *snippet)
 	print("# Shared mailboxes with Homing for Dovecot %s, made by\n"
 	      "# `homingctl config dovecot --sharing`.\n"
 	      "#\n"
-	      "# Save it as /etc/dovecot/homing-sharing.conf, and make this the last "
-	      "line of dovecot.conf,\n"
-	      "# because it adds to what the others say of mail_plugins and of "
-	      "namespaces:\n"
+	      "# Save it as /etc/dovecot/homing-sharing.conf, and make this the last line of dovecot.conf,\n"
+	      "# because it adds to what the others say of mail_plugins and of namespaces:\n"
 	      "#\n"
 	      "#     !include homing-sharing.conf\n"
 	      "#\n"
-	      "# Then restart Dovecot, and let `homingctl check --live` look at the "
-	      "whole. homing-sharing(7)\n"
-	      "# tells how mailboxes are shared, by their owners over IMAP and with "
-	      "`homingctl share`.\n"
+	      "# Then restart Dovecot, and let `homingctl check --live` look at the whole. homing-sharing(7)\n"
+	      "# tells how mailboxes are shared, by their owners over IMAP and with `homingctl share`.\n"
 	      "#\n"
-	      "# To undo it, take that line out and restart Dovecot. No mail is touched; "
-	      "what was granted\n"
+	      "# To undo it, take that line out and restart Dovecot. No mail is touched; what was granted\n"
 	      "# stays in sharing.mdb until you delete it.\n\n",
-		snippet->version);
+	      snippet->version);
 }
 
-static void print_protocol(
-	const struct sharing_snippet *snippet, const struct sharing_protocol *protocol)
+static void print_protocol(const struct sharing_snippet *snippet,
+			   const struct sharing_protocol *protocol)
 {
 	print("protocol %s {\n", protocol->name);
-	print(snippet->named_blocks ? "  mail_plugins {\n"
-				    : "  mail_plugins = $mail_plugins");
+	print(snippet->named_blocks ? "  mail_plugins {\n" : "  mail_plugins = $mail_plugins");
 	for (size_t i = 0; protocol->plugins[i]; i++)
-		print(snippet->named_blocks ? "    %s = yes\n" : " %s",
-			protocol->plugins[i]);
+		print(snippet->named_blocks ? "    %s = yes\n" : " %s", protocol->plugins[i]);
 	print(snippet->named_blocks ? "  }\n}\n" : "\n}\n");
 }
 
 static void print_plugins(const struct sharing_snippet *snippet)
 {
-	print("# acl is Dovecot's own plugin: it refuses what is not granted. homing_acl "
-	      "tells it what is,\n"
-	      "# and lists what others share. With imap_acl, mail programs show and "
-	      "change rights. Every\n"
-	      "# process that opens others' mailboxes needs the first two: without them, "
-	      "nothing is refused.\n");
+	print("# acl is Dovecot's own plugin: it refuses what is not granted. homing_acl tells it what is,\n"
+	      "# and lists what others share. Every process that opens others' mailboxes needs both, or\n"
+	      "# nothing is refused. With imap_acl, mail programs show and change rights; imap_homing_acl\n"
+	      "# says in words what it refuses, as an account that does not exist.\n");
 	for (size_t i = 0; i < SHARING_PROTOCOLS; i++)
 		print_protocol(snippet, &sharing_protocols[i]);
 	print("\n");
@@ -89,23 +75,17 @@ static void print_settings(const struct sharing_snippet *snippet)
 {
 	const char *indent = snippet->named_blocks ? "" : "  ";
 
-	if (!snippet->named_blocks)
-		print("plugin {\n  # This word turns Dovecot's plugin on; homing_acl "
-		      "stands in for vfile.\n"
-		      "  acl = vfile\n");
+	if (snippet->named_blocks)
+		print("# Where Dovecot's plugin learns what is granted.\nacl_driver = homing\n");
 	else
-		print("# Where Dovecot's plugin learns what is granted.\nacl_driver = "
-		      "homing\n");
+		print("plugin {\n  # This word turns Dovecot's plugin on; homing_acl stands in for vfile.\n"
+		      "  acl = vfile\n");
 	if (snippet->directory)
 		print("%shoming_directory = %s\n", indent, snippet->directory);
-	print("%s# Users may share with everybody of their own domain (anyone@) or of "
-	      "another\n"
-	      "%s# (anyone@domain). With all accounts of all domains (anyone), only "
-	      "where this is set:\n"
-	      "%s#homing_allow_anyone = yes\n%s#%s\n",
-		indent, indent, indent, indent,
-		snippet->named_blocks ? "imap_acl_allow_anyone = yes"
-				      : "acl_anyone = allow");
+	print("%s# Users may share with everybody of their own domain (anyone@) or of another\n"
+	      "%s# (anyone@domain); with all accounts of all domains (anyone) only where this is set:\n"
+	      "%s#homing_allow_anyone = yes\n",
+	      indent, indent, indent);
 	print(snippet->named_blocks ? "\n" : "}\n\n");
 }
 
@@ -113,44 +93,48 @@ static void print_groups(const struct sharing_snippet *snippet)
 {
 	const char *others = setting_or(snippet->root, "mail_access_groups", "");
 
-	print("# Mail processes read directory.mdb and sharing.mdb, and write what their "
-	      "users grant. The\n"
-	      "# group may do so; they get it whatever user they run as. What is granted "
-	      "is readable then\n"
-	      "# for every mail process, but may be changed only as its user's rights "
-	      "allow.\n");
+	print("# Mail processes read directory.mdb and sharing.mdb, and write what their users grant. The\n"
+	      "# group may do so, and they get it, whatever user they run as.\n");
 	if (snippet->named_blocks)
-		print("mail_access_groups {\n  %s = yes\n}\n", HOMING_GROUP);
-	else if (others[0] &&
-		 setting_list_has(snippet->root, "mail_access_groups", HOMING_GROUP) == 0)
-		print("mail_access_groups = %s, %s\n", others, HOMING_GROUP);
+		print("mail_access_groups {\n  %s = yes\n}\n\n", HOMING_GROUP);
+	else if (others[0] && setting_list_has(snippet->root, "mail_access_groups", HOMING_GROUP) == 0)
+		print("mail_access_groups = %s, %s\n\n", others, HOMING_GROUP);
 	else
-		print("mail_access_groups = %s\n", others[0] ? others : HOMING_GROUP);
-	print("\n");
+		print("mail_access_groups = %s\n\n", others[0] ? others : HOMING_GROUP);
+}
+
+/* Does the service have to be given more address space? lda is a command, and no service. */
+static bool needs_space(const struct sharing_snippet *snippet, const char *service)
+{
+	unsigned long long present = live_space_limit(snippet->root, service);
+
+	return strcmp(service, "lda") != 0 && present != 0 && present < snippet->space;
 }
 
 static void print_services(const struct sharing_snippet *snippet)
 {
-	print("# The files are mapped into memory, which counts as address space, not as "
-	      "memory in use.\n");
+	bool any = false;
+
 	for (size_t i = 0; i < SHARING_PROTOCOLS; i++) {
 		const char *name = sharing_protocols[i].name;
-		unsigned long long present = live_space_limit(snippet->root, name);
 
-		/* lda is a command, and no service */
-		if (strcmp(name, "lda") != 0 && present != 0 && present < snippet->space)
-			print("service %s {\n  vsz_limit = %lluG\n}\n", name,
-				snippet->space >> 30);
+		if (!needs_space(snippet, name))
+			continue;
+		if (!any)
+			print("# The files are mapped into memory, which counts as address space, not as memory\n"
+			      "# in use.\n");
+		print("service %s {\n  vsz_limit = %lluG\n}\n", name, snippet->space >> 30);
+		any = true;
 	}
-	print("\n");
+	if (any)
+		print("\n");
 }
 
 /* The separator that mail programs see now; 0 if it is not known. */
 static char present_separator(const struct sharing_snippet *snippet)
 {
 	const struct setting *root = snippet->root;
-	const char *set =
-		snippet->inbox ? setting_or(snippet->inbox, "separator", "") : "";
+	const char *set = snippet->inbox ? setting_or(snippet->inbox, "separator", "") : "";
 	const char *location = setting_or(root, "mail_location", "");
 	const char *driver = setting_or(root, "mail_driver", "");
 
@@ -159,29 +143,26 @@ static char present_separator(const struct sharing_snippet *snippet)
 	if (strncmp(location, "maildir:", 8) == 0)
 		return strstr(location, ":LAYOUT=fs") ? '/' : '.';
 	if (strcmp(driver, "maildir") == 0)
-		return strcmp(setting_or(root, "mailbox_list_layout", ""), "fs") == 0
-			       ? '/'
-			       : '.';
+		return strcmp(setting_or(root, "mailbox_list_layout", ""), "fs") == 0 ? '/' : '.';
 	return location[0] || driver[0] ? '/' : 0;
 }
 
 static void print_inbox(const struct sharing_snippet *snippet)
 {
-	char present = present_separator(snippet);
+	char present = present_separator(snippet), sign = snippet->separator;
 
-	print("# The namespaces must have the same separator. It may not be a sign that "
-	      "is part of an\n"
-	      "# address, as the dot is: an owner's name would end there.");
-	if (present && present != snippet->separator)
-		print(" Now it is `%c`: mail programs will\n"
-		      "# see Work%c2026 in place of Work%c2026, and Sieve scripts must "
-		      "name mailboxes so. The mail\n"
-		      "# stays where it is.",
-			present, snippet->separator, present);
+	print("# All namespaces must have the same separator.");
+	if (present && present != sign)
+		print(" It is `%c` now: mail programs will see\n"
+		      "# Work%c2026 in place of Work%c2026, and Sieve scripts must say it so. The mail stays where\n"
+		      "# it is.",
+		      present, sign, present);
+	else if (sign == '.')
+		print(" With `.`, the dots in an owner's name are\n"
+		      "# shown as ^. `--separator /` prints the same with /, for shared/user@client1.com/Box; but\n"
+		      "# mail programs and Sieve scripts then say Work/2026 for Work.2026 too.");
 	print("\nnamespace %s {\n  inbox = yes\n  separator = %c\n}\n\n",
-		snippet->inbox && snippet->inbox->value[0] ? snippet->inbox->value
-							   : "inbox",
-		snippet->separator);
+	      snippet->inbox && snippet->inbox->value[0] ? snippet->inbox->value : "inbox", sign);
 }
 
 /* Of the INBOX's namespace, or for all. */
@@ -192,12 +173,11 @@ static const char *mail_setting(const struct sharing_snippet *snippet, const cha
 	return value[0] ? value : setting_or(snippet->root, name, "");
 }
 
-static void print_private(const struct sharing_snippet *snippet)
+static void print_private(const char *what)
 {
-	print("  # Which messages one has read (\\Seen) is kept for each user apart, in "
-	      "the own home. Without\n"
+	print("  # Which messages one has read (\\Seen) is kept for each user apart, in the own home. Without\n"
 	      "  # %s, all who share a mailbox share this flag too.\n",
-		snippet->named_blocks ? "this line" : "INDEXPVT");
+	      what);
 }
 
 static void print_location(const struct sharing_snippet *snippet)
@@ -209,17 +189,12 @@ static void print_location(const struct sharing_snippet *snippet)
 	size_t driver = strcspn(own, ":/~%");
 	char *location = own[driver] == ':' ? owner_location(own) : NULL;
 
+	print("  # The owner's mail, as mail_location says of one's own: %%%%h is the owner's home, %%%%u the\n"
+	      "  # owner's name.\n");
 	if (own[0] && !location)
-		print("  # mail_location is %s: Homing cannot say the same of an owner. "
-		      "Do, with\n"
-		      "  # %%%%h for the owner's home and %%%%u for the name.\n",
-			own);
-	else
-		print("  # The owner's mail: mail_location, with %%%%h for the owner's "
-		      "home and %%%%u for the name.\n");
-	print_private(snippet);
-	print("  location = %s:INDEXPVT=~/shared/%%%%u\n",
-		location ? location : "maildir:%%h/Maildir");
+		print("  # CHANGE THIS LINE: for %s, Homing cannot tell.\n", own);
+	print_private("INDEXPVT");
+	print("  location = %s:INDEXPVT=~/shared/%%%%u\n", location ? location : "maildir:%%h/Maildir");
 	free(location);
 }
 
@@ -227,7 +202,6 @@ static void print_location(const struct sharing_snippet *snippet)
 static const char *default_path(const char *driver)
 {
 	static const char *const paths[][2] = {
-		{"maildir", "%{home}/Maildir"},
 		{"sdbox", "%{home}/sdbox"},
 		{"mdbox", "%{home}/mdbox"},
 		{"mbox", "%{home}/mail"},
@@ -243,23 +217,20 @@ static void print_path(const char *name, const char *own)
 {
 	char *path = owner_path(own);
 
-	if (path)
-		print("  %s = %s\n", name, path);
-	else
-		print("  # %s is %s: Homing cannot say the same of an owner. Do.\n  %s "
-		      "=\n",
-			name, own, name);
+	if (!path)
+		print("  # CHANGE THIS LINE: for %s, Homing cannot tell.\n", own);
+	print("  %s = %s\n", name, path ? path : "%{owner_home}/");
 	free(path);
 }
 
 static void print_paths(const struct sharing_snippet *snippet)
 {
-	static const char *const names[] = {"mail_inbox_path", "mail_index_path",
-		"mail_control_path", "mail_alt_path", "mail_volatile_path"};
+	static const char *const names[] = {"mail_inbox_path", "mail_index_path", "mail_control_path",
+					    "mail_alt_path", "mail_volatile_path"};
 	const char *driver = mail_setting(snippet, "mail_driver");
 	const char *path = mail_setting(snippet, "mail_path");
 
-	print("  # The owner's mail: mail_path, with the owner's home and name.\n");
+	print("  # The owner's mail, as mail_path says of one's own.\n");
 	print("  mail_driver = %s\n", driver[0] ? driver : "maildir");
 	print_path("mail_path", path[0] ? path : default_path(driver));
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -268,37 +239,37 @@ static void print_paths(const struct sharing_snippet *snippet)
 		if (own[0])
 			print_path(names[i], own);
 	}
-	print_private(snippet);
+	print_private("this line");
 	print("  mail_index_private_path = ~/shared/%%{owner_user}\n");
 }
 
+/* Below a prefix of the INBOX's namespace too: there is where its subscriptions may be kept. */
 static void print_shared(const struct sharing_snippet *snippet)
 {
-	const char *before =
-		snippet->inbox ? setting_or(snippet->inbox, "prefix", "") : "";
-	const char *user = snippet->named_blocks ? "$user" : "%%u";
+	const char *before = snippet->inbox ? setting_or(snippet->inbox, "prefix", "") : "";
 	char sign = snippet->separator;
 
 	if (snippet->tilde)
-		print("# What others share appears as %s~user@domain%cBox; in one's own "
-		      "domain, ~user will do.\n",
-			before, sign);
+		print("# What others share appears as %s~user@domain%cBox, in one's own domain as %s~user%cBox.\n"
+		      "# Dovecot lists such names where a program asks for what begins with ~, and demands\n"
+		      "# `list = no` for that.\n",
+		      before, sign, before, sign);
 	else
-		print("# What others share appears as %sshared%cuser@domain%cBox.\n",
-			before, sign, sign);
+		print("# What others share appears as %sshared%cuser@%s%cBox.\n", before, sign,
+		      sign == '.' ? "client1^com" : "client1.com", sign);
 	print("namespace homing_shared {\n  type = shared\n  separator = %c\n", sign);
 	if (snippet->tilde)
-		print("  prefix = %s~%s%c\n", before, user, sign);
+		print("  prefix = %s~%s%c\n", before, snippet->named_blocks ? "$username" : "%%n", sign);
 	else
-		print("  prefix = %sshared%c%s%c\n", before, sign, user, sign);
+		print("  prefix = %sshared%c%s%c\n", before, sign, snippet->named_blocks ? "$user" : "%%u",
+		      sign);
 	if (snippet->named_blocks)
 		print_paths(snippet);
 	else
 		print_location(snippet);
-	print("  # Subscriptions to them are kept with those to the user's own "
-	      "mailboxes.\n"
+	print("  # Subscriptions to them are kept with those to the user's own mailboxes.\n"
 	      "  subscriptions = no\n  list = %s\n}\n",
-		snippet->tilde ? "no" : "children");
+	      snippet->tilde ? "no" : "children");
 }
 
 /* 0 with the sign, or an exit code after a complaint. */
@@ -307,14 +278,11 @@ static int choose_separator(const struct call *call, struct sharing_snippet *sni
 	const char *given = call->options[OPTION_SEPARATOR];
 	char present = present_separator(snippet);
 
-	snippet->separator = present && present != '.' ? present : '/';
+	snippet->separator = present ? present : '/';
 	if (!given)
 		return 0;
-	if (!given[0] || given[1] || !strchr("/|^:;,", given[0])) {
-		complain("--separator %s: one of / | ^ : ; , because any other sign "
-			 "means something in "
-			 "an address or in Dovecot",
-			given);
+	if (!given[0] || given[1] || !strchr("/.|^:;,!", given[0])) {
+		complain("--separator %s: one of / . | ^ : ; , !", given);
 		return EX_USAGE;
 	}
 	snippet->separator = given[0];
@@ -324,22 +292,21 @@ static int choose_separator(const struct call *call, struct sharing_snippet *sni
 /* The settings as they are, where this system's Dovecot is meant. 0, or an exit code. */
 static int load_settings(const struct call *call, struct setting **root_r)
 {
-	char *problem;
 	bool asked = has_option(call, OPTION_DOVECONF) || has_option(call, OPTION_CONFIG);
+	char *problem;
 
 	*root_r = NULL;
 	if (has_option(call, OPTION_DOVECOT_VERSION) && !asked)
 		return 0;
 	int code = doveconf_load(call, root_r, &problem);
 	if (problem)
-		complain(asked ? "%s" : "note: %s; the mail is taken to be in ~/Maildir",
-			problem);
+		complain(asked ? "%s" : "note: %s; the mail is taken to be in ~/Maildir", problem);
 	free(problem);
 	return asked || code == EX_OSERR ? code : 0;
 }
 
-int snippet_sharing(
-	const struct call *call, const char *version, int minor, const char *directory)
+int snippet_sharing(const struct call *call, const char *version, int minor,
+		    const char *directory)
 {
 	struct setting *root, nothing = {0};
 	int code = load_settings(call, &root);
