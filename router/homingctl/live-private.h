@@ -28,6 +28,9 @@ void live_report(struct live *live, const char *setting, const char *change, con
 void live_note(struct live *live, const char *setting, const char *format, ...)
 	HOMING_PRINTF(3, 4);
 
+/* The name of a user or group, as settings say it: `$default_internal_user` (2.4:
+ * `$SET:default_internal_user`) is what that setting says. */
+const char *live_resolve(const struct live *live, const char *name);
 /* Whom a process runs as, and where else its groups are said: settings of these blocks. */
 struct live_process {
 	uid_t uid; /* (uid_t)-1: not known here */

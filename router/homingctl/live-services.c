@@ -1,5 +1,4 @@
-/* check --live: what Dovecot's processes may read, and how much address space they have.
- */
+/* check --live: what Dovecot's processes may read, and how much address space they have. */
 #include "live-private.h"
 
 #include <ctype.h>
@@ -15,8 +14,7 @@
 #include "live.h"
 #include "store.h"
 
-/* `$default_internal_user`, `$SET:default_internal_user` and "" in their place. */
-static const char *resolve(const struct live *live, const char *value)
+const char *live_resolve(const struct live *live, const char *value)
 {
 	if (value[0] != '$')
 		return value;
@@ -24,13 +22,12 @@ static const char *resolve(const struct live *live, const char *value)
 	return setting_or(live->root, value, "dovecot");
 }
 
-struct live_process live_process_of(const struct live *live,
-	const struct setting *service, const char *default_user, const char **user_r)
+struct live_process live_process_of(const struct live *live, const struct setting *service,
+				    const char *default_user, const char **user_r)
 {
-	struct live_process process = {
-		.uid = (uid_t)-1, .gid = (gid_t)-1, .service = service};
-	const char *user = resolve(
-		live, service ? setting_or(service, "user", default_user) : default_user);
+	struct live_process process = {.uid = (uid_t)-1, .gid = (gid_t)-1, .service = service};
+	const char *user = live_resolve(live, service ? setting_or(service, "user", default_user)
+						      : default_user);
 	const struct passwd *account = getpwnam(user);
 
 	*user_r = user;
@@ -51,42 +48,40 @@ static bool names_group(const struct setting *block, const char *list, gid_t gid
 
 	snprintf(number, sizeof number, "%lu", (unsigned long)gid);
 	return block && ((group && setting_list_has(block, list, group->gr_name) > 0) ||
-				setting_list_has(block, list, number) > 0);
+			 setting_list_has(block, list, number) > 0);
 }
 
-static bool has_group(
-	const struct live *live, const struct live_process *process, gid_t gid)
+static bool has_group(const struct live *live, const struct live_process *process, gid_t gid)
 {
 	const struct setting *service = process->service;
 	const struct group *group = getgrgid(gid);
 
-	if (process->gid == gid || names_group(service, "extra_groups", gid) ||
-		names_group(process->mail, "mail_access_groups", gid))
+	if ((process->gid != (gid_t)-1 && process->gid == gid) ||
+	    names_group(service, "extra_groups", gid) ||
+	    names_group(process->mail, "mail_access_groups", gid))
 		return true;
 	return service && group &&
-	       strcmp(resolve(live, setting_or(service, "group", "")), group->gr_name) ==
-		       0;
+	       strcmp(live_resolve(live, setting_or(service, "group", "")), group->gr_name) == 0;
 }
 
-bool live_may(const struct live *live, const struct live_process *process,
-	const struct stat *file, int access)
+bool live_may(const struct live *live, const struct live_process *process, const struct stat *file,
+	      int access)
 {
 	mode_t rights = file->st_mode & 07;
 
 	if (process->uid == 0)
 		return true;
-	if (process->uid == file->st_uid)
+	if (process->uid != (uid_t)-1 && process->uid == file->st_uid)
 		rights = file->st_mode >> 6 & 07;
 	else if (has_group(live, process, file->st_gid))
 		rights = file->st_mode >> 3 & 07;
 	return ((mode_t)access & ~rights) == 0;
 }
 
-static void check_access(struct live *live, const char *service_name,
-	const char *default_user, const char *file_name)
+static void check_access(struct live *live, const char *service_name, const char *default_user,
+			 const char *file_name)
 {
-	const struct setting *service =
-		setting_block(live->root, "service", service_name);
+	const struct setting *service = setting_block(live->root, "service", service_name);
 	const char *user;
 	struct live_process process = live_process_of(live, service, default_user, &user);
 	char path[1100], name[64], change[256];
@@ -102,9 +97,8 @@ static void check_access(struct live *live, const char *service_name,
 		return;
 	const struct group *group = getgrgid(file.st_gid);
 	snprintf(change, sizeof change, "service %s { extra_groups = %s }", service_name,
-		group ? group->gr_name : "the group of the file");
-	live_report(
-		live, name, change, "it runs as %s, which may not read %s", user, path);
+		 group ? group->gr_name : "the group of the file");
+	live_report(live, name, change, "it runs as %s, which may not read %s", user, path);
 }
 
 /* "1 G", "256M", "18446744073709551615 B". */
@@ -123,8 +117,7 @@ static unsigned long long parse_size(const char *text)
 unsigned long long live_space_limit(const struct setting *root, const char *service_name)
 {
 	const struct setting *service = setting_block(root, "service", service_name);
-	unsigned long long limit =
-		service ? parse_size(setting_or(service, "vsz_limit", "0")) : 0;
+	unsigned long long limit = service ? parse_size(setting_or(service, "vsz_limit", "0")) : 0;
 
 	if (limit == 0)
 		limit = parse_size(setting_or(root, "service_vsz_limit", "0")); /* 2.4 */
@@ -181,8 +174,7 @@ unsigned long long live_mail_address_space(const char *directory)
 			 live_map_size(directory, SHARING_FILE));
 }
 
-void live_check_space(
-	struct live *live, const char *service_name, unsigned long long maps)
+void live_check_space(struct live *live, const char *service_name, unsigned long long maps)
 {
 	unsigned long long limit = live_space_limit(live->root, service_name);
 	char change[128], name[64];
@@ -191,12 +183,12 @@ void live_check_space(
 		return;
 	snprintf(name, sizeof name, "service %s", service_name);
 	snprintf(change, sizeof change, "service %s { vsz_limit = %lluG }", service_name,
-		space_for(maps) >> 30);
+		 space_for(maps) >> 30);
 	live_report(live, name, change,
-		"vsz_limit is %llu MiB, but the files of %s need %llu MiB of address "
-		"space: it "
-		"cannot open them",
-		limit >> 20, live->directory, maps >> 20);
+		    "vsz_limit is %llu MiB, but the files of %s need %llu MiB of address "
+		    "space: it "
+		    "cannot open them",
+		    limit >> 20, live->directory, maps >> 20);
 }
 
 void live_check_services(struct live *live)
@@ -205,8 +197,7 @@ void live_check_services(struct live *live)
 	struct stat file;
 
 	if (stat(live->directory, &file) < 0) {
-		live_report(live, live->directory, "homingctl apply FILE", "%s",
-			strerror(errno));
+		live_report(live, live->directory, "homingctl apply FILE", "%s", strerror(errno));
 		return;
 	}
 	check_access(live, "auth", "dovecot", DIRECTORY_FILE);

@@ -216,12 +216,24 @@ static void check_separator(struct live *live, const struct setting *block, cons
 	}
 }
 
+/* 2.3: does the place name the owner, but for INDEXPVT, which is the user's? */
+static bool names_owner(const char *location)
+{
+	const char *private_index = strstr(location, ":INDEXPVT=");
+	const char *owner = strstr(location, "%%");
+
+	if (!owner || !private_index || owner < private_index)
+		return owner != NULL;
+	const char *rest = strchr(private_index + 1, ':');
+	return rest && strstr(rest, "%%");
+}
+
 /* Where it leads: to the owner's mail, and not to the user's. */
 static void check_place(struct live *live, const struct setting *block, const char *name)
 {
 	const char *old = setting_or(block, "location", "");
 	const char *path = setting_or(block, "mail_path", "");
-	bool leads = live->named_blocks ? strstr(path, "%{owner_") != NULL : strstr(old, "%%") != NULL;
+	bool leads = live->named_blocks ? strstr(path, "%{owner_") != NULL : names_owner(old);
 	bool apart = live->named_blocks ? setting_or(block, "mail_index_private_path", "")[0] != '\0'
 					: strstr(old, ":INDEXPVT=") != NULL;
 
@@ -401,10 +413,11 @@ static void check_userdb(struct live *live, const struct live_process *process, 
 
 	if (!mode)
 		return;
+	const char *owner = setting_or(socket, "user", ""), *group = setting_or(socket, "group", "");
 	struct stat file = {
 		.st_mode = (mode_t)strtoul(mode, NULL, 8),
-		.st_uid = parse_uid(setting_or(socket, "user", "")),
-		.st_gid = parse_gid(setting_or(socket, "group", "")),
+		.st_uid = owner[0] ? parse_uid(live_resolve(live, owner)) : 0,
+		.st_gid = group[0] ? parse_gid(live_resolve(live, group)) : 0,
 	};
 	if (!live_may(live, process, &file, R_OK | W_OK))
 		live_report(live, "unix_listener auth-userdb", "mode = 0666, or user = the mail user",

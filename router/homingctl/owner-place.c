@@ -12,7 +12,7 @@ const struct setting *inbox_namespace(const struct setting *root)
 		const struct setting *block = &root->settings[i];
 
 		if (block->is_block && strcmp(block->name, "namespace") == 0 &&
-			strcmp(setting_or(block, "inbox", "no"), "yes") == 0)
+		    strcmp(setting_or(block, "inbox", "no"), "yes") == 0)
 			return block;
 	}
 	return NULL;
@@ -36,8 +36,7 @@ static bool has_prefix(const char *text, const char *prefix)
  * such. */
 static size_t old_variable(const char *text)
 {
-	static const char *const long_names[] = {
-		"{user}", "{username}", "{domain}", "{home}"};
+	static const char *const long_names[] = {"{user}", "{username}", "{domain}", "{home}"};
 	size_t modifiers = 1 + strspn(text + 1, "LUEXRTHMDN0123456789.-");
 	const char *name = text + modifiers;
 
@@ -61,8 +60,7 @@ static bool write_location(FILE *out, const char *location)
 		if (has_prefix(at, private_index)) {
 			at += strlen(private_index);
 			at += strcspn(at, ":");
-		} else if (begins && *at == '~' &&
-			   (at[1] == '\0' || strchr("/:", at[1]))) {
+		} else if (begins && *at == '~' && (at[1] == '\0' || strchr("/:", at[1]))) {
 			fputs("%%h", out);
 			at++;
 		} else if (has_prefix(at, "%%")) {
@@ -90,8 +88,8 @@ static size_t write_variable(FILE *out, const char *text)
 	while (isalnum((unsigned char)text[space + name]) || text[space + name] == '_')
 		name++;
 	size_t end = space + name + strcspn(text + space + name, "}");
-	bool is_ours = name == 4 && (has_prefix(text + space, "user") ||
-					    has_prefix(text + space, "home"));
+	bool is_ours =
+		name == 4 && (has_prefix(text + space, "user") || has_prefix(text + space, "home"));
 	if (!is_ours || text[end] != '}')
 		return 0;
 	fprintf(out, "%%{owner_%.*s}", (int)(end - space), text + space);
