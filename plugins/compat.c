@@ -61,8 +61,10 @@ static struct acl_backend *backend_alloc(void)
 /* Whoever asks for ACLs from elsewhere must not believe that they count. */
 static const char *unknown_source(const struct acl_settings *set)
 {
+#ifdef DOVECOT_ACL_GLOBAL_PATH
 	if (set->acl_global_path[0] != '\0')
 		return "acl_global_path";
+#endif
 	if (set->acl_globals_only)
 		return "acl_globals_only";
 	if (array_is_created(&set->acl_rights) && array_count(&set->acl_rights) > 0)

@@ -3,9 +3,10 @@
  *
  * meson probes each interface and defines (none of them is a version number):
  *
- * DOVECOT_SETTINGS     settings_get() and settings structs (2.4); else `plugin {}` (2.3)
- * DOVECOT_ACL_REGISTER acl_backend_register() and `acl_driver` (2.4); else the table of functions
- *                      of the one backend there is, vfile, is exported and can be written (2.3)
+ * DOVECOT_SETTINGS        settings_get() and settings structs (2.4); else `plugin {}` (2.3)
+ * DOVECOT_ACL_REGISTER    acl_backend_register() and `acl_driver` (2.4); else the table of functions
+ *                         of the one backend there is, vfile, is exported and can be written (2.3)
+ * DOVECOT_ACL_GLOBAL_PATH the setting acl_global_path (2.4.0 to 2.4.2)
  */
 #ifndef HOMING_COMPAT_H
 #define HOMING_COMPAT_H
