@@ -45,6 +45,11 @@ static bool is_apart(struct mail_namespace *ns)
 	       !ns->user->autocreated;
 }
 
+bool homing_mailbox_is_apart(const char *mailbox)
+{
+	return strncmp(mailbox, NAMESPACE_MARK, strlen(NAMESPACE_MARK)) == 0;
+}
+
 static void append_prefix(string_t *mailbox, struct mail_namespace *ns)
 {
 	size_t length = ns->prefix_len;
@@ -74,7 +79,7 @@ const char *homing_mailbox_of(struct mailbox_list *list, const char *storage_nam
 		return NULL;
 	const char *name = below_prefix(ns, mailbox_list_get_vname(list, storage_name));
 	/* what stands for another namespace cannot be a mailbox here */
-	if (strncmp(name, NAMESPACE_MARK, strlen(NAMESPACE_MARK)) == 0)
+	if (homing_mailbox_is_apart(name))
 		return NULL;
 
 	string_t *mailbox = t_str_new(128);
@@ -106,7 +111,7 @@ const char *homing_vname_of(struct mailbox_list *list, const char *mailbox)
 	if (strncmp(mailbox, str_c(head), str_len(head)) != 0)
 		return NULL;
 	mailbox += str_len(head);
-	if (strncmp(mailbox, NAMESPACE_MARK, strlen(NAMESPACE_MARK)) == 0)
+	if (homing_mailbox_is_apart(mailbox))
 		return NULL;
 	str_append(vname, ns->prefix);
 	for (; *mailbox != '\0'; mailbox++) {

@@ -23,4 +23,7 @@ const char *homing_mailbox_of(struct mailbox_list *list, const char *storage_nam
  * NULL if it is in no mailbox of it. On the data stack. */
 const char *homing_vname_of(struct mailbox_list *list, const char *mailbox);
 
+/* Is a mailbox of our form in a private namespace other than the INBOX's? Nobody else sees those. */
+bool homing_mailbox_is_apart(const char *mailbox);
+
 #endif

@@ -2,11 +2,9 @@
 #include "compat.h"
 
 #include "backend.h"
+#include "listing.h"
 #include "mailbox.h"
 #include "session.h"
-#ifdef HAVE_LISTING
-#include "listing.h"
-#endif
 
 HOMING_EXPORT void homing_acl_plugin_init(struct module *module);
 HOMING_EXPORT void homing_acl_plugin_deinit(void);
@@ -16,17 +14,9 @@ extern HOMING_EXPORT const char *homing_acl_plugin_dependencies[];
 const char *homing_acl_plugin_version = DOVECOT_ABI_VERSION;
 const char *homing_acl_plugin_dependencies[] = {"acl", NULL};
 
-static void list_created(struct mailbox_list *list ATTR_UNUSED)
-{
-#ifdef HAVE_LISTING
-	if (homing_session_of(list->ns->user) != NULL)
-		homing_listing_created(list);
-#endif
-}
-
 static struct mail_storage_hooks hooks = {
 	.mail_user_created = homing_session_created,
-	.mailbox_list_created = list_created,
+	.mailbox_list_created = homing_listing_created,
 	.mailbox_allocated = homing_mailbox_allocated,
 };
 
