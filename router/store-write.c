@@ -25,6 +25,7 @@ struct store_writer {
 	const struct store_kind *kind;
 	MDB_env *env; /* NULL after the map could not be grown */
 	MDB_dbi tables[STORE_MAX_TABLES];
+	bool grown;	/* all tables are open, see store_kind.since */
 	bool map_full;	/* the change at hand met MDB_MAP_FULL */
 	size_t wanted;	/* map size asked for by store_writer_reserve */
 };
@@ -35,7 +36,7 @@ static int check_as_reader(const char *path, const struct store_kind *kind, stru
 {
 	struct store *store = NULL;
 
-	if (store_open(path, kind->tables, &store, error) < 0)
+	if (store_open_grown(path, kind->tables, kind->since, &store, error) < 0)
 		return -1;
 	store_close(&store);
 	return 0;
@@ -57,6 +58,26 @@ static int check_kind(struct store_writer *writer, MDB_txn *txn, struct error *e
 	return 0;
 }
 
+/* Opens the handles of the tables. Where those that may be missing are, they are left out, or
+ * made with the flag MDB_CREATE. */
+static int open_handles(struct store_writer *writer, MDB_txn *txn, unsigned create)
+{
+	const struct store_kind *kind = writer->kind;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && kind->tables[i]; i++) {
+		bool late = kind->since > 0 && i >= kind->since;
+		unsigned sorted = create && kind->dupsort & 1u << i ? MDB_DUPSORT : 0;
+
+		rc = mdb_dbi_open(txn, kind->tables[i], late ? create | sorted : 0,
+				  &writer->tables[i]);
+		if (rc == MDB_NOTFOUND && late && !create)
+			return 0;
+	}
+	writer->grown = rc == 0;
+	return rc;
+}
+
 static int open_tables(struct store_writer *writer, struct error *error)
 {
 	MDB_txn *txn;
@@ -64,8 +85,7 @@ static int open_tables(struct store_writer *writer, struct error *error)
 
 	if (rc != 0)
 		return store_error(error, rc, "begin reading", writer->path);
-	for (unsigned i = 0; rc == 0 && writer->kind->tables[i]; i++)
-		rc = mdb_dbi_open(txn, writer->kind->tables[i], 0, &writer->tables[i]);
+	rc = open_handles(writer, txn, 0);
 	if (rc != 0 || check_kind(writer, txn, error) < 0) {
 		mdb_txn_abort(txn);
 		return rc != 0 ? store_error(error, rc, "open its tables", writer->path) : -1;
@@ -248,6 +268,49 @@ static int commit(struct store_writer *writer, MDB_txn *txn, struct error *error
 	return rc == 0 ? 0 : store_error(error, rc, "write", writer->path);
 }
 
+/* Runs the change in a transaction, and ends that. */
+static int try_change(struct store_writer *writer, MDB_txn *txn, store_change_cb *change,
+		      void *context, struct error *error)
+{
+	bool grown = writer->grown;
+	int rc = grown ? 0 : open_handles(writer, txn, MDB_CREATE);
+
+	writer->map_full = false;
+	int answer = rc == 0 ? change(txn, writer->tables, context, error)
+			     : store_writer_failed(error, txn, rc, "make its tables");
+	if (answer == 0)
+		answer = commit(writer, txn, error);
+	else
+		mdb_txn_abort(txn);
+	if (answer != 0)
+		writer->grown = grown; /* handles from a transaction that is undone are no more */
+	return answer;
+}
+
+int store_writer_read(struct store_writer *writer, store_change_cb *read, void *context,
+		      struct error *error)
+{
+	MDB_txn *txn;
+
+	if (!writer->env)
+		return store_error(error, ENOMEM, "begin reading", writer->path);
+	int rc = mdb_txn_begin(writer->env, NULL, MDB_RDONLY, &txn);
+	for (int tries = 0; rc == MDB_MAP_RESIZED && tries < 10; tries++) {
+		if (set_map_size(writer, 0, error) < 0)
+			return -1;
+		rc = mdb_txn_begin(writer->env, NULL, MDB_RDONLY, &txn);
+	}
+	if (rc != 0)
+		return store_error(error, rc, "begin reading", writer->path);
+	if (!writer->grown && (rc = open_handles(writer, txn, 0)) != 0) {
+		mdb_txn_abort(txn);
+		return store_error(error, rc, "open its tables", writer->path);
+	}
+	int answer = read(txn, writer->grown ? writer->tables : NULL, context, error);
+	mdb_txn_commit(txn); /* keeps the handles */
+	return answer;
+}
+
 int store_write(struct store_writer *writer, store_change_cb *change, void *context,
 		struct error *error)
 {
@@ -257,12 +320,7 @@ int store_write(struct store_writer *writer, store_change_cb *change, void *cont
 
 		if (begin(writer, &txn, error) < 0)
 			return -1;
-		writer->map_full = false;
-		int answer = change(txn, writer->tables, context, &failure);
-		if (answer == 0)
-			answer = commit(writer, txn, &failure);
-		else
-			mdb_txn_abort(txn);
+		int answer = try_change(writer, txn, change, context, &failure);
 		if (answer >= 0)
 			return answer;
 		if (!writer->map_full)

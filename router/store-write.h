@@ -17,6 +17,8 @@ struct store_kind {
 	unsigned dupsort;	   /* bit N: table N holds several sorted values for a key */
 	mode_t mode;		   /* of a new file; its lock file gets 0660 */
 	const char *group;	   /* of a new file, where we are root and the group exists */
+	unsigned since; /* tables from this number on are made by the first change of a file that
+			 * an older Homing made; 0: a file has all tables from the beginning */
 };
 
 /* Opens FILE for writing; `create` makes it if it is missing. The permissions of an existing
@@ -35,6 +37,11 @@ typedef int store_change_cb(MDB_txn *txn, const MDB_dbi *tables, void *context,
 			    struct error *error);
 MUST_CHECK int store_write(struct store_writer *writer, store_change_cb *change, void *context,
 			   struct error *error);
+
+/* The same for reading alone, without the writer's lock. `change` must write nothing; `tables` is
+ * NULL where the file does not have all of them yet. Its answer. */
+MUST_CHECK int store_writer_read(struct store_writer *writer, store_change_cb *read, void *context,
+				 struct error *error);
 
 /* For use inside `change`: turns an LMDB result that is not 0 into the failure to return. Keeps
  * MDB_MAP_FULL apart, so that store_write can grow the map. Always -1. */

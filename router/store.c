@@ -25,6 +25,7 @@ struct store_reader {
 	MDB_cursor *cursors[STORE_MAX_TABLES];
 	unsigned renewed; /* bit N: cursor N belongs to the snapshot at hand */
 	bool open;	  /* between begin and end */
+	bool grown;	  /* of the snapshot: it has all tables */
 	uint64_t snapshot;
 	uint64_t whole; /* the snapshot at which the file was last found long enough */
 };
@@ -33,6 +34,9 @@ struct store {
 	char *path;
 	const char *const *tables;
 	unsigned table_count;
+	unsigned since; /* tables from here on may be missing; 0: none may */
+	bool grown;	/* they are there */
+	uint64_t young; /* while they are not: the version that was looked at */
 	/* Held for reading while a snapshot is open, for writing while env changes. */
 	pthread_rwlock_t lock;
 	pthread_mutex_t readers_lock;
@@ -213,6 +217,17 @@ static int read_meta(MDB_txn *txn, MDB_dbi meta, const char *path, struct error 
 	return 0;
 }
 
+/* Is the file as an older Homing left it: none of the tables from store->since on is there? */
+static bool is_young(struct store *store, MDB_txn *txn)
+{
+	MDB_dbi table;
+
+	for (unsigned i = store->since; i < store->table_count; i++)
+		if (mdb_dbi_open(txn, store->tables[i], 0, &table) != MDB_NOTFOUND)
+			return false;
+	return store->since > 0;
+}
+
 /* Opens the table handles, and with them looks at the format. */
 static int open_tables(struct store *store, struct error *error)
 {
@@ -221,13 +236,16 @@ static int open_tables(struct store *store, struct error *error)
 
 	if (rc != 0)
 		return store_error(error, rc, "begin reading", store->path);
-	for (unsigned i = 0; rc == 0 && i < store->table_count; i++) {
+	unsigned count = is_young(store, txn) ? store->since : store->table_count;
+	for (unsigned i = 0; rc == 0 && i < count; i++) {
 		rc = mdb_dbi_open(txn, store->tables[i], 0, &store->dbi[i]);
 		if (rc == 0 && i == STORE_META && read_meta(txn, store->dbi[i], store->path, error) < 0) {
 			mdb_txn_abort(txn);
 			return -1;
 		}
 	}
+	store->grown = count == store->table_count;
+	store->young = mdb_txn_id(txn);
 	if (rc == 0)
 		rc = mdb_txn_commit(txn); /* keeps the handles */
 	else
@@ -325,6 +343,12 @@ static void store_free(struct store *store)
 int store_open(const char *file, const char *const *tables, struct store **store_r,
 	       struct error *error)
 {
+	return store_open_grown(file, tables, 0, store_r, error);
+}
+
+int store_open_grown(const char *file, const char *const *tables, unsigned since,
+		     struct store **store_r, struct error *error)
+{
 	struct store *store = calloc(1, sizeof *store);
 
 	if (!store)
@@ -333,6 +357,7 @@ int store_open(const char *file, const char *const *tables, struct store **store
 	pthread_mutex_init(&store->readers_lock, NULL);
 	store->path = strdup(file);
 	store->tables = tables;
+	store->since = since;
 	while (tables[store->table_count])
 		store->table_count++;
 	store->same_process = fork_mark_create();
@@ -518,6 +543,15 @@ static int follow_growth(struct store *store)
 	return rc;
 }
 
+/* Looks again whether the tables that were missing are there. Only possible while nobody reads. */
+static int look_for_tables(struct store *store, struct error *error)
+{
+	pthread_rwlock_wrlock(&store->lock);
+	int answer = store->env && !store->grown ? open_tables(store, error) : 0;
+	pthread_rwlock_unlock(&store->lock);
+	return answer;
+}
+
 /* Reading a page behind the end of the file would be the end of the process. Each commit is looked
  * at once, without a system call where there was none; store_check is for what else cuts a file. */
 static int check_size(struct store_reader *reader, struct error *error)
@@ -556,13 +590,22 @@ int store_begin(struct store_reader *reader, struct error *error)
 				return -1;
 			}
 			rc = renew(reader);
-			if (rc == 0) {
+			bool known = store->grown ||
+				     (rc == 0 && mdb_txn_id(reader->txn) == store->young);
+			if (rc == 0 && known) {
 				reader->open = true;
 				reader->renewed = 0;
+				reader->grown = store->grown;
 				reader->snapshot = version(store, mdb_txn_id(reader->txn));
 				return 0; /* the lock stays until store_end */
 			}
 			drop(reader, true);
+			if (rc == 0) {
+				pthread_rwlock_unlock(&store->lock);
+				if (look_for_tables(store, error) < 0)
+					return -1;
+				continue;
+			}
 		}
 		pthread_rwlock_unlock(&store->lock);
 		if (rc == MDB_MAP_RESIZED)
@@ -582,6 +625,11 @@ void store_end(struct store_reader *reader)
 		return; /* the slot and the lock are the parent's */
 	mdb_txn_reset(reader->txn);
 	pthread_rwlock_unlock(&reader->store->lock);
+}
+
+bool store_is_grown(const struct store_reader *reader)
+{
+	return reader->grown;
 }
 
 uint64_t store_snapshot(const struct store_reader *reader)

@@ -31,6 +31,13 @@ enum {
 MUST_CHECK int store_open(const char *file, const char *const *tables, struct store **store_r,
 			  struct error *error);
 
+/* The same for a kind of file that an older Homing made with fewer tables: those from position
+ * `since` on may be missing, all of them together, until a writer has made them. store_is_grown:
+ * does the snapshot at hand have them? Where it has not, they must not be asked. */
+MUST_CHECK int store_open_grown(const char *file, const char *const *tables, unsigned since,
+				struct store **store_r, struct error *error);
+bool store_is_grown(const struct store_reader *reader);
+
 /* Closes and sets *store to NULL. All its readers must be destroyed before. NULL inside is fine. */
 void store_close(struct store **store);
 
