@@ -47,6 +47,11 @@ MUST_CHECK int name_lookup(struct directory_reader *reader, const char *local, c
 			   enum entry_kind *kind_r, struct value_reader *value_r,
 			   struct error *error);
 
+/* A cursor's movement as 1, 0, -1. */
+MUST_CHECK int directory_step(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+			      MDB_cursor_op operation, struct directory_reader *reader,
+			      struct error *error);
+
 /* A value that does not parse, with its key in words. Always -1. */
 int directory_corrupt(struct error *error, struct directory_reader *reader, const char *table,
 		      const char *key);

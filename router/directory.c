@@ -438,9 +438,8 @@ int account_lookup(struct directory_reader *reader, const char *local, const cha
 	return 1;
 }
 
-/* A cursor's movement as 1, 0, -1. */
-static int step(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op operation,
-		struct directory_reader *reader, struct error *error)
+int directory_step(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op operation,
+		   struct directory_reader *reader, struct error *error)
 {
 	int rc = mdb_cursor_get(cursor, key, value, operation);
 
@@ -461,9 +460,9 @@ int account_groups(struct directory_reader *reader, const char *local, const cha
 	if (store_cursor(reader->names, TABLE_REFERENCES, &cursor, error) < 0)
 		return -1;
 	int answer = 0;
-	int found = step(cursor, &key, &value, MDB_SET, reader, error);
+	int found = directory_step(cursor, &key, &value, MDB_SET, reader, error);
 	if (found == 1)
-		found = step(cursor, &key, &value, MDB_FIRST_DUP, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_FIRST_DUP, reader, error);
 	while (found == 1 && answer == 0) {
 		const unsigned char *bytes = value.mv_data;
 		char group_local[LOCAL_SIZE], group_domain[DOMAIN_SIZE], address[ADDRESS_SIZE];
@@ -477,7 +476,7 @@ int account_groups(struct directory_reader *reader, const char *local, const cha
 			snprintf(address, sizeof address, "%s@%s", group_local, group_domain);
 			answer = group(address, context);
 		}
-		found = step(cursor, &key, &value, MDB_NEXT_DUP, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_NEXT_DUP, reader, error);
 	}
 	mdb_cursor_close(cursor);
 	return found < 0 ? -1 : answer;
@@ -530,14 +529,14 @@ static int walk_entries(struct directory_reader *reader, const struct entry_walk
 	if (store_cursor(reader->names, TABLE_NAMES, &cursor, error) < 0)
 		return -1;
 	int answer = 0;
-	int found = step(cursor, &key, &value, start_length ? MDB_SET_RANGE : MDB_FIRST, reader, error);
+	int found = directory_step(cursor, &key, &value, start_length ? MDB_SET_RANGE : MDB_FIRST, reader, error);
 	if (found == 1 && walk->skip_first && key.mv_size == start_length &&
 	    memcmp(key.mv_data, start, start_length) == 0)
-		found = step(cursor, &key, &value, MDB_NEXT, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_NEXT, reader, error);
 	while (found == 1 && answer == 0 && has_prefix(walk, &key)) {
 		if (!is_name_domain_key(key.mv_data, key.mv_size))
 			answer = walk_entry(reader, walk, &key, &value, error);
-		found = step(cursor, &key, &value, MDB_NEXT, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_NEXT, reader, error);
 	}
 	mdb_cursor_close(cursor);
 	return found < 0 ? -1 : answer;
@@ -588,9 +587,9 @@ static int each_member(struct directory_reader *reader, const char *local, const
 	if (store_cursor(reader->names, TABLE_MEMBERS, &cursor, error) < 0)
 		return -1;
 	int answer = 0;
-	int found = step(cursor, &key, &value, MDB_SET, reader, error);
+	int found = directory_step(cursor, &key, &value, MDB_SET, reader, error);
 	if (found == 1)
-		found = step(cursor, &key, &value, MDB_FIRST_DUP, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_FIRST_DUP, reader, error);
 	while (found == 1 && answer == 0) {
 		char address[NAME_SIZE];
 
@@ -602,7 +601,7 @@ static int each_member(struct directory_reader *reader, const char *local, const
 		memcpy(address, value.mv_data, value.mv_size);
 		address[value.mv_size] = '\0';
 		answer = target(address, context);
-		found = step(cursor, &key, &value, MDB_NEXT_DUP, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_NEXT_DUP, reader, error);
 	}
 	mdb_cursor_close(cursor);
 	return found < 0 ? -1 : answer;
@@ -642,7 +641,7 @@ int directory_each_domain(struct directory_reader *reader, directory_domain_cb *
 	if (store_cursor(reader->names, TABLE_DOMAINS, &cursor, error) < 0)
 		return -1;
 	int answer = 0;
-	int found = step(cursor, &key, &value, MDB_FIRST, reader, error);
+	int found = directory_step(cursor, &key, &value, MDB_FIRST, reader, error);
 	while (found == 1 && answer == 0) {
 		char domain[DOMAIN_SIZE];
 
@@ -653,7 +652,7 @@ int directory_each_domain(struct directory_reader *reader, directory_domain_cb *
 		memcpy(domain, key.mv_data, key.mv_size);
 		domain[key.mv_size] = '\0';
 		answer = each(domain, context);
-		found = step(cursor, &key, &value, MDB_NEXT, reader, error);
+		found = directory_step(cursor, &key, &value, MDB_NEXT, reader, error);
 	}
 	mdb_cursor_close(cursor);
 	return found < 0 ? -1 : answer;
@@ -712,8 +711,8 @@ static int count_orphans(struct directory_reader *reader, MDB_cursor *names,
 			 MDB_cursor *credentials, uint64_t *count_r, struct error *error)
 {
 	MDB_val name, name_value, key, value;
-	int has_name = step(names, &name, &name_value, MDB_FIRST, reader, error);
-	int found = step(credentials, &key, &value, MDB_FIRST, reader, error);
+	int has_name = directory_step(names, &name, &name_value, MDB_FIRST, reader, error);
+	int found = directory_step(credentials, &key, &value, MDB_FIRST, reader, error);
 
 	while (found == 1 && has_name >= 0) {
 		int order = has_name ? compare_keys(&name, &key) : 1;
@@ -722,10 +721,10 @@ static int count_orphans(struct directory_reader *reader, MDB_cursor *names,
 			bool account = order == 0 && name_value.mv_size > 0 &&
 				       *(const char *)name_value.mv_data == ENTRY_ACCOUNT;
 			*count_r += !account;
-			found = step(credentials, &key, &value, MDB_NEXT, reader, error);
+			found = directory_step(credentials, &key, &value, MDB_NEXT, reader, error);
 		}
 		if (order <= 0)
-			has_name = step(names, &name, &name_value, MDB_NEXT, reader, error);
+			has_name = directory_step(names, &name, &name_value, MDB_NEXT, reader, error);
 	}
 	return found < 0 || has_name < 0 ? -1 : 0;
 }

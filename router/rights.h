@@ -12,6 +12,9 @@
 #include "error.h"
 #include "name.h"
 
+/* In front of the prefix of a public namespace: the owner of its mailboxes, see sharing.h. */
+#define OWNER_PUBLIC "public:"
+
 enum right {
 	RIGHT_LOOKUP = 1 << 0,	       /* l: see it in lists, subscribe to it */
 	RIGHT_READ = 1 << 1,	       /* r: open it, read messages */
@@ -83,7 +86,8 @@ struct rights_user {
 	char **administers; /* domains, sorted */
 	size_t administers_count;
 };
-/* Reads the groups, and the domains of which the user is an administrator. Inside a snapshot of
+/* Reads the groups, those that the account is in through other groups or its aliases too (as their
+ * mail would reach it), and the domains of which the user is an administrator. Inside a snapshot of
  * `directory`. finish: zeroed or filled; may be called twice. */
 MUST_CHECK int rights_user_init(struct directory_reader *directory, const char *user,
 				struct rights_user *user_r, struct error *error);
