@@ -9,12 +9,13 @@
 
 #include "directory-format.h"
 #include "directory-write.h"
+#include "sharing-write.h"
 #include "store-write.h"
 #include "string-set.h"
 
 struct directory_writer {
 	struct store_writer *names, *credentials;
-	struct store_writer *sharing; /* NULL: an older directory without it */
+	struct sharing_writer *sharing; /* NULL: an older directory without it */
 };
 
 struct edit {

@@ -13,6 +13,7 @@
 #include "directory-account.h"
 #include "directory-credential.h"
 #include "directory-derived.h"
+#include "directory-grants.h"
 #include "store-write-private.h"
 
 /* The end of a table, to know what may be appended. */
@@ -34,6 +35,7 @@ struct import {
 	const struct account_source *source;
 	size_t names_bytes, credentials_bytes; /* of what was asked for so far */
 	bool measured; /* the whole source was asked for once */
+	bool has_grants; /* somebody gave or received rights */
 	struct value_writer value; /* used again for each account */
 	char domain[DOMAIN_SIZE];  /* the last one that was found to keep accounts */
 };
@@ -164,6 +166,15 @@ static int find_account(struct import *import, struct edit *edit, struct table_e
 	return 1;
 }
 
+/* A new account must not have what another of its name was granted. Most installations that import
+ * many have no grants at all. */
+static int forget_grants(struct import *import, struct edit *edit, const struct edit_name *name)
+{
+	return import->has_grants
+		       ? grants_forget(import->writer->sharing, ENTRY_ACCOUNT, name, edit->error)
+		       : 0;
+}
+
 static int import_name(struct import *import, struct edit *edit, struct table_end *end,
 		       const struct edit_name *name, const struct account_change *account)
 {
@@ -174,11 +185,13 @@ static int import_name(struct import *import, struct edit *edit, struct table_en
 	if (account_value(account, value, edit->error) < 0)
 		return -1;
 	if (is_behind(end, name))
-		return end_append(end, edit, name->key, name->key_length, value->data, value->length) < 0
+		return forget_grants(import, edit, name) < 0 ||
+				       end_append(end, edit, name->key, name->key_length, value->data,
+						  value->length) < 0
 			       ? -1
 			       : account_join(edit, name, account->groups, false);
 	int found = find_account(import, edit, end, name, &stored);
-	if (found < 0)
+	if (found < 0 || (found == 0 && forget_grants(import, edit, name) < 0))
 		return -1;
 	if ((found == 0 || !is_same(&stored, value->data, value->length)) &&
 	    end_put(end, edit, name, value->data, value->length) < 0)
@@ -376,6 +389,10 @@ static int change_import(MDB_txn *txn, const MDB_dbi *tables, void *context, str
 	struct import *import = context;
 	struct edit edit = {.txn = txn, .tables = tables, .error = error};
 
+	int has_grants = grants_any(import->writer->sharing, error);
+	if (has_grants < 0)
+		return -1;
+	import->has_grants = has_grants > 0;
 	import->domain[0] = '\0';
 	if (!import->measured)
 		import->names_bytes = import->credentials_bytes = 0;

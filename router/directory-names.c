@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "directory-grants.h"
+
 #include "route.h"
 
 /* One command, for the callback of store_write. */
@@ -11,6 +13,7 @@ struct names_change {
 	enum entry_kind kind;
 	const char *const *targets;
 	size_t count;
+	struct sharing_writer *sharing;
 };
 
 static int prepare(struct edit *edit, MDB_txn *txn, const MDB_dbi *tables, struct error *error,
@@ -23,6 +26,7 @@ static int prepare(struct edit *edit, MDB_txn *txn, const MDB_dbi *tables, struc
 static int run(struct directory_writer *writer, store_change_cb *change,
 	       struct names_change *context, struct error *error)
 {
+	context->sharing = writer->sharing;
 	return store_write(writer->names, change, context, error) < 0 ? -1 : 0;
 }
 
@@ -135,7 +139,9 @@ int directory_forwarder_add(struct directory_writer *writer, const char *local,
 	return run(writer, change_add, &change, error);
 }
 
-static int make_group(struct edit *edit, const struct edit_name *name)
+/* A new one must not have what another of its name was granted. */
+static int make_group(struct edit *edit, const struct edit_name *name,
+		      struct sharing_writer *sharing)
 {
 	static const unsigned char value = ENTRY_GROUP;
 	int kind = edit_kind(edit, name);
@@ -144,6 +150,8 @@ static int make_group(struct edit *edit, const struct edit_name *name)
 		return kind < 0 ? -1 : 0;
 	if (kind != 0)
 		return edit_expect_free(edit, name);
+	if (grants_forget(sharing, ENTRY_GROUP, name, edit->error) < 0)
+		return -1;
 	return edit_put(edit, TABLE_NAMES, name->key, name->key_length, &value, 1);
 }
 
@@ -156,7 +164,7 @@ static int change_group_add(MDB_txn *txn, const MDB_dbi *tables, void *context,
 	struct string_set members = {0};
 
 	if (prepare(&edit, txn, tables, error, change, &name) < 0 ||
-	    edit_check_domain(&edit, name.domain, false) < 0 || make_group(&edit, &name) < 0)
+	    edit_check_domain(&edit, name.domain, false) < 0 || make_group(&edit, &name, change->sharing) < 0)
 		return -1;
 	int answer = canonical_targets(&edit, change, &name, &members);
 	for (size_t i = 0; answer == 0 && i < members.count; i++)
@@ -218,9 +226,12 @@ static int change_delete(MDB_txn *txn, const MDB_dbi *tables, void *context, str
 	struct edit_name name;
 
 	if (prepare(&edit, txn, tables, error, change, &name) < 0 ||
-	    edit_expect(&edit, &name, change->kind) < 0)
+	    edit_expect(&edit, &name, change->kind) < 0 ||
+	    edit_remove_entry(&edit, &name, change->kind) < 0)
 		return -1;
-	return edit_remove_entry(&edit, &name, change->kind);
+	return change->kind == ENTRY_GROUP
+		       ? grants_forget(change->sharing, ENTRY_GROUP, &name, error)
+		       : 0;
 }
 
 int directory_name_delete(struct directory_writer *writer, enum entry_kind kind, const char *local,

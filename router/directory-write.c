@@ -15,9 +15,9 @@
 #include "directory-credential.h"
 #include "directory-edit.h"
 #include "directory-follow.h"
+#include "directory-grants.h"
+#include "sharing-edit.h"
 #include "store-write-private.h"
-
-static const char *const sharing_tables[] = {"meta", NULL};
 
 static const struct store_kind directory_kind_of_file = {
 	.name = "directory",
@@ -31,12 +31,6 @@ static const struct store_kind credentials_kind_of_file = {
 	.tables = credentials_tables,
 	.mode = 0640,
 	.group = HOMING_AUTH_GROUP,
-};
-static const struct store_kind sharing_kind_of_file = {
-	.name = "sharing",
-	.tables = sharing_tables,
-	.mode = 0660,
-	.group = HOMING_GROUP,
 };
 
 enum { FOLDER_MODE = 0750 };
@@ -73,18 +67,27 @@ static bool exists(const char *path)
 	return stat(path, &status) == 0 || errno != ENOENT;
 }
 
-/* `optional`: a file that is missing and not to be made is no error. */
 static int open_store(const char *folder, const char *name, const struct store_kind *kind,
-		      bool create, bool optional, struct store_writer **store_r,
-		      struct error *error)
+		      bool create, struct store_writer **store_r, struct error *error)
 {
 	char *path;
 
 	if (asprintf(&path, "%s/%s", folder, name) < 0)
 		return store_error(error, ENOMEM, "open", folder);
-	int answer = optional && !create && !exists(path)
-			     ? 0
-			     : store_writer_open(path, kind, create, store_r, error);
+	int answer = store_writer_open(path, kind, create, store_r, error);
+	free(path);
+	return answer;
+}
+
+/* An older directory may be without it. */
+static int open_sharing(const char *folder, bool create, struct sharing_writer **sharing_r,
+			struct error *error)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", folder, SHARING_FILE) < 0)
+		return store_error(error, ENOMEM, "open", folder);
+	int answer = create || exists(path) ? sharing_writer_make(folder, create, sharing_r, error) : 0;
 	free(path);
 	return answer;
 }
@@ -97,14 +100,15 @@ int directory_writer_open(const char *path, bool create, struct directory_writer
 	struct directory_writer *writer = calloc(1, sizeof *writer);
 	if (!writer)
 		return store_error(error, ENOMEM, "open", path);
-	int answer = open_store(path, DIRECTORY_FILE, &directory_kind_of_file, create, false,
+	int answer = open_store(path, DIRECTORY_FILE, &directory_kind_of_file, create,
 				&writer->names, error);
 	if (answer == 0)
-		answer = open_store(path, CREDENTIALS_FILE, &credentials_kind_of_file, create, false,
+		answer = open_store(path, CREDENTIALS_FILE, &credentials_kind_of_file, create,
 				    &writer->credentials, error);
 	if (answer == 0)
-		answer = open_store(path, SHARING_FILE, &sharing_kind_of_file, create, true,
-				    &writer->sharing, error);
+		answer = open_sharing(path, create, &writer->sharing, error);
+	if (answer == 0)
+		answer = grants_recover(writer, error);
 	if (answer < 0)
 		directory_writer_close(&writer);
 	else
@@ -118,7 +122,7 @@ void directory_writer_close(struct directory_writer **writer)
 		return;
 	store_writer_close(&(*writer)->names);
 	store_writer_close(&(*writer)->credentials);
-	store_writer_close(&(*writer)->sharing);
+	sharing_writer_close(&(*writer)->sharing);
 	free(*writer);
 	*writer = NULL;
 }
@@ -131,6 +135,7 @@ struct account_command {
 	struct edit_name name;     /* whose password is written: of a renaming, the new name */
 	struct edit_name old_name; /* of a renaming */
 	struct credential_change credential;
+	struct sharing_writer *sharing;
 };
 
 static struct edit begin(MDB_txn *txn, const MDB_dbi *tables, struct error *error)
@@ -142,6 +147,7 @@ static struct edit begin(MDB_txn *txn, const MDB_dbi *tables, struct error *erro
 static int run(struct directory_writer *writer, store_change_cb *change,
 	       struct account_command *command, struct error *error)
 {
+	command->sharing = writer->sharing;
 	command->credential.store = writer->credentials;
 	command->credential.name = &command->name;
 	int answer = store_write(writer->names, change, command, error);
@@ -167,6 +173,8 @@ static int change_add(MDB_txn *txn, const MDB_dbi *tables, void *context, struct
 	free(value.data);
 	if (answer == 0)
 		answer = account_join(&edit, name, command->account->groups, false);
+	if (answer == 0)
+		answer = grants_forget(command->sharing, ENTRY_ACCOUNT, name, error);
 	return answer < 0 ? -1 : credential_change_write(&command->credential, error);
 }
 
@@ -191,9 +199,11 @@ static int change_delete(MDB_txn *txn, const MDB_dbi *tables, void *context, str
 	    edit_expect(&edit, name, ENTRY_ACCOUNT) < 0 ||
 	    (!command->force && follow_expect_none(&edit, name) < 0) ||
 	    follow_remove(&edit, name) < 0 ||
-	    edit_delete(&edit, TABLE_NAMES, name->key, name->key_length, NULL) < 0)
+	    edit_delete(&edit, TABLE_NAMES, name->key, name->key_length, NULL) < 0 ||
+	    credential_change_write(&command->credential, error) < 0)
 		return -1;
-	return credential_change_write(&command->credential, error);
+	/* The last step: unlike a password, grants cannot be put back. */
+	return grants_forget(command->sharing, ENTRY_ACCOUNT, name, error);
 }
 
 int directory_account_delete(struct directory_writer *writer, const char *local,
@@ -217,9 +227,10 @@ static int change_rename(MDB_txn *txn, const MDB_dbi *tables, void *context, str
 	    edit_check_domain(&edit, new->domain, true) < 0 ||
 	    account_home(&edit, old, home) < 0 || follow_rename(&edit, old, new) < 0 ||
 	    account_copy(&edit, old, new, home) < 0 ||
-	    edit_delete(&edit, TABLE_NAMES, old->key, old->key_length, NULL) < 0)
+	    edit_delete(&edit, TABLE_NAMES, old->key, old->key_length, NULL) < 0 ||
+	    credential_change_write(&command->credential, error) < 0)
 		return -1;
-	return credential_change_write(&command->credential, error);
+	return grants_rename_start(command->sharing, old, new, error);
 }
 
 /* What is left of a renaming. The transaction on directory.mdb, which stays as it is, keeps others
@@ -260,7 +271,9 @@ int directory_account_rename(struct directory_writer *writer, const char *local,
 	};
 
 	command.credential.from = &command.old_name;
-	if (run(writer, change_rename, &command, error) < 0)
+	int answer = run(writer, change_rename, &command, error);
+	grants_rename_end(writer->sharing, answer < 0);
+	if (answer < 0)
 		return -1;
 	return forget_old_password(writer, &command, error);
 }

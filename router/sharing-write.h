@@ -84,7 +84,10 @@ MUST_CHECK int sharing_deleted(struct sharing_writer *writer, enum grantee_kind 
 /* Looks through everything: index entries without a grant and grants without an index entry (which a
  * crash cannot leave, a damaged file can), and owners, users, groups and domains that the directory does
  * not know (any more). `found` is told each, in words. With `mend`, all of it is put right in
- * the same transaction. Returns how many were found, or -1. `directory` may have a snapshot open. */
+ * the same transaction. Returns how many were found, or -1. A snapshot of `directory` is begun and ended
+ * inside the transaction, so that nobody who has just been made is taken for unknown; one that is open
+ * is ended. A renaming in whose midst homingctl was killed is told, and ended by the next
+ * directory_writer_open(). */
 typedef void sharing_found_cb(const char *what, void *context);
 MUST_CHECK int sharing_verify(struct sharing_writer *writer, struct directory_reader *directory,
 			      bool mend, sharing_found_cb *found, void *context,

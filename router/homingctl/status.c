@@ -12,6 +12,7 @@
 #include "directory-format.h"
 #include "output.h"
 #include "session.h"
+#include "sharing.h"
 #include "store.h"
 
 /* LMDB prints its readers as lines of `pid thread txnid`; this takes pid and transaction out. */
@@ -182,6 +183,39 @@ static void count_passwords(const struct call *call, json_t *counts)
 	directory_close(&directory);
 }
 
+static bool is_missing(const struct call *call, const char *name)
+{
+	char *path;
+	struct stat status;
+
+	if (asprintf(&path, "%s/%s", call->directory, name) < 0)
+		return false;
+	bool missing = stat(path, &status) < 0 && errno == ENOENT;
+	free(path);
+	return missing;
+}
+
+/* Nothing where there is no such file, or where it cannot be read: describe_file says that. */
+static void count_grants(const struct call *call, json_t *object)
+{
+	struct sharing *sharing = NULL;
+	struct sharing_statistics counts;
+	struct error ignored = {0};
+
+	if (is_missing(call, SHARING_FILE) || sharing_open(call->directory, &sharing, &ignored) < 0)
+		return;
+	if (sharing_begin(sharing, &ignored) == 0) {
+		if (sharing_statistics(sharing, &counts, &ignored) == 0)
+			json_object_set_new(object, "sharing",
+					    json_pack("{s:I,s:I,s:I}", "owners",
+						      (json_int_t)counts.owners, "mailboxes",
+						      (json_int_t)counts.mailboxes, "grants",
+						      (json_int_t)counts.grants));
+		sharing_end(sharing);
+	}
+	sharing_close(&sharing);
+}
+
 static json_t *describe_counts(const struct call *call)
 {
 	struct directory_statistics counts;
@@ -198,8 +232,10 @@ static json_t *describe_counts(const struct call *call)
 				   (json_int_t)counts.domains, "records", (json_int_t)counts.records,
 				   "names", (json_int_t)counts.names);
 	session_close(&session);
-	if (object)
+	if (object) {
 		count_passwords(call, object);
+		count_grants(call, object);
+	}
 	return object;
 }
 
@@ -252,21 +288,13 @@ static void print_counts(const json_t *counts)
 	      number(counts, "names"));
 	if (json_object_get(counts, "passwords"))
 		print("%lld passwords\n", number(counts, "passwords"));
+	const json_t *sharing = json_object_get(counts, "sharing");
+	if (sharing)
+		print("%lld grants on %lld mailboxes of %lld owners\n", number(sharing, "grants"),
+		      number(sharing, "mailboxes"), number(sharing, "owners"));
 	if (number(counts, "passwords_without_account") > 0)
 		print("%lld passwords belong to no account: homingctl verify names them\n",
 		      number(counts, "passwords_without_account"));
-}
-
-static bool is_missing(const struct call *call, const char *name)
-{
-	char *path;
-	struct stat status;
-
-	if (asprintf(&path, "%s/%s", call->directory, name) < 0)
-		return false;
-	bool missing = stat(path, &status) < 0 && errno == ENOENT;
-	free(path);
-	return missing;
 }
 
 /* A lock file that somebody deleted: opening for writing makes it again, with its rights. */
@@ -275,8 +303,10 @@ static void mend_lock_file(const struct call *call)
 	struct directory_writer *writer = NULL;
 	struct error ignored = {0};
 
+	bool sharing = !is_missing(call, SHARING_FILE) && is_missing(call, SHARING_FILE "-lock");
 	if (is_missing(call, DIRECTORY_FILE) ||
-	    (!is_missing(call, DIRECTORY_FILE "-lock") && !is_missing(call, CREDENTIALS_FILE "-lock")))
+	    (!sharing && !is_missing(call, DIRECTORY_FILE "-lock") &&
+	     !is_missing(call, CREDENTIALS_FILE "-lock")))
 		return;
 	if (directory_writer_open(call->directory, false, &writer, &ignored) == 0)
 		directory_writer_close(&writer);
@@ -284,7 +314,7 @@ static void mend_lock_file(const struct call *call)
 
 static int run_status(const struct call *call)
 {
-	static const char *const sharing_tables[] = {"meta", NULL};
+	static const char *const meta_alone[] = {"meta", NULL}; /* an older file has no other table */
 	json_t *files = json_array();
 	int code = EX_OK;
 
@@ -293,7 +323,7 @@ static int run_status(const struct call *call)
 	json_t *counts = code == EX_OK ? describe_counts(call) : NULL;
 	json_array_append_new(files, describe_file(call, CREDENTIALS_FILE, credentials_tables, &code));
 	if (!is_missing(call, SHARING_FILE))
-		json_array_append_new(files, describe_file(call, SHARING_FILE, sharing_tables, &code));
+		json_array_append_new(files, describe_file(call, SHARING_FILE, meta_alone, &code));
 	if (has_option(call, OPTION_JSON)) {
 		print_json(json_pack("{s:o,s:o,s:o}", "directory", json_text(call->directory), "files",
 				     files, "holds", counts ? counts : json_null()));
