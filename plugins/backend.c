@@ -96,6 +96,13 @@ static bool is_owners_own(const struct acl_backend *backend)
 	       backend->list->ns->type == MAIL_NAMESPACE_TYPE_PRIVATE;
 }
 
+/* Is it the owner who uses them? Without a look at any file. */
+static bool is_owner(const struct acl_backend *backend, struct homing_session *session)
+{
+	return backend->owner && strcmp(homing_session_actor(session),
+					mailbox_list_get_user(backend->list)->username) == 0;
+}
+
 static bool delivers(const struct mail_user *user)
 {
 	return strcmp(user->service, "lmtp") == 0 || strcmp(user->service, "lda") == 0;
@@ -137,7 +144,7 @@ int homing_backend_rights(struct acl_backend *backend, const char *storage_name,
 	} T_END;
 	/* While grants cannot be read, owners go on with their mail. Making, deleting and renaming
 	 * mailboxes and sharing them wait: all that has to write looks at the files itself. */
-	if (ret < 0 && backend->owner) {
+	if (ret < 0 && is_owner(backend, session)) {
 		*rights_r = RIGHTS_ALL;
 		ret = 0;
 	}

@@ -9,6 +9,19 @@
 #include <acl-settings.h>
 #include "settings-definition.h"
 
+/* Of a master user who logged in as another. The default of acl_user is %{master_user}, which is empty
+ * in mail processes of 2.4: auth calls the field `master_user`, and they look for `master`. */
+static const char *master_user(const struct mail_user *user)
+{
+	static const char name[] = "master_user=";
+
+	for (const char *const *field = user->userdb_fields; field != NULL && *field != NULL; field++) {
+		if (strncmp(*field, name, strlen(name)) == 0)
+			return p_strdup(user->pool, *field + strlen(name));
+	}
+	return NULL;
+}
+
 int compat_settings_read(struct mail_user *user, struct homing_settings *settings_r,
 			 const char **error_r)
 {
@@ -24,7 +37,7 @@ int compat_settings_read(struct mail_user *user, struct homing_settings *setting
 	settings_free(ours);
 	if (settings_get(user->event, &acl_setting_parser_info, 0, &acl, error_r) < 0)
 		return -1;
-	settings_r->acl_user = acl->acl_user[0] == '\0' ? NULL
+	settings_r->acl_user = acl->acl_user[0] == '\0' ? master_user(user)
 							: p_strdup(user->pool, acl->acl_user);
 	settings_free(acl);
 	return 1;

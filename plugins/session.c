@@ -114,7 +114,7 @@ static int find_account(struct directory_reader *reader, const char *name,
 	account_r[0] = '\0';
 	if (strlen(name) > NAME_MAX_BYTES)
 		return 0;
-	if (strchr(name, '@') != NULL) {
+	if (strpbrk(name, "@%") != NULL) {
 		int ret = route_login(reader, name, account_r, error);
 		if (ret != 0)
 			return ret;
@@ -230,8 +230,12 @@ int homing_session_change(struct homing_session *session, homing_change_cb *chan
 		homing_session_end(session);
 		actor.me = &session->me;
 	}
-	if (homing_files_write(session->files, &writer, error) < 0)
+	if (homing_files_write(session->files, &writer, error) < 0) {
+		/* the system's permission is no answer to whether the user may */
+		if (error->code == ERROR_PERMISSION)
+			error->code = ERROR_IO;
 		return -1;
+	}
 	int ret = change(writer, &actor, context, error);
 	homing_files_written(session->files, &writer);
 	return ret;
