@@ -729,6 +729,8 @@ def test_public_mailboxes_are_granted_by_doveadm(sharing, login):
 
 
 def grant_whole(sharing, owner, who, rights):
+    if "no such command" in sharing.homing.ctl("share", "--help", check=False).stderr:
+        pytest.skip("this homingctl has no `share`")
     sharing.homing.ctl("share", "grant", owner, "*", who, rights)
     sharing.readable()
 
