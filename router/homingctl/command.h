@@ -39,6 +39,7 @@ enum option_id {
 	OPTION_SHARING,
 	OPTION_TILDE,
 	OPTION_SEPARATOR,
+	OPTION_MEND,
 	OPTION_COUNT,
 };
 #define OPTION(id) (1ull << (id))
@@ -87,6 +88,7 @@ extern const struct command check_command, apply_command, export_command, route_
 	alias_delete_command, forwarder_add_command, forwarder_list_command,
 	forwarder_delete_command, group_add_command, group_remove_command, group_list_command,
 	group_delete_command, verify_command, config_dovecot_command, config_postfix_command,
-	status_command;
+	share_grant_command, share_revoke_command, share_list_command, share_with_command,
+	share_verify_command, status_command;
 
 #endif
