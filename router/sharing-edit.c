@@ -121,6 +121,25 @@ void grant_list_remove(struct grant_list *list, int kind, uint64_t id)
 		(list->count - place) * sizeof *list->items);
 }
 
+bool grant_list_move(struct grant_list *list, int kind, uint64_t from, uint64_t to)
+{
+	bool found;
+	size_t place = find_place(list, kind, from, &found);
+
+	if (!found)
+		return true;
+	struct stored_grant grant = list->items[place];
+	struct stored_grant *target = grant_list_at(list, kind, to);
+	if (!target)
+		return false;
+	if (!target->has_rights && !target->has_negative) {
+		*target = grant;
+		target->id = to;
+	}
+	grant_list_remove(list, kind, from);
+	return true;
+}
+
 /* Tables. */
 
 static int out_of_memory(struct sharing_edit *edit)

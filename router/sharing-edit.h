@@ -45,6 +45,8 @@ void grant_list_finish(struct grant_list *list);
 /* The place for an identifier: where it is, or a new one without halves; NULL: no memory. */
 struct stored_grant *grant_list_at(struct grant_list *list, int kind, uint64_t id);
 void grant_list_remove(struct grant_list *list, int kind, uint64_t id);
+/* Gives the grant of one id to another, unless that has one. False: no memory. */
+bool grant_list_move(struct grant_list *list, int kind, uint64_t from, uint64_t to);
 
 /* 0 or -1, *error is set; likewise everything below. */
 MUST_CHECK int sharing_edit_read(struct sharing_edit *edit, uint64_t owner, const char *mailbox,

@@ -147,6 +147,75 @@ static int rename_principal(struct sharing_edit *edit, const struct grantee *who
 	return sharing_edit_put(edit, TABLE_PRINCIPAL_NAMES, bytes, sizeof bytes, key, length);
 }
 
+/* Moves what one id received in one kind to another id, where that has nothing of its own. */
+static int merge_received(struct sharing_edit *edit, int kind, uint64_t from, uint64_t to)
+{
+	struct received_items all = {.view = &edit->view};
+	unsigned char front[RECEIVED_KEY_FRONT] = {(unsigned char)kind};
+	struct grant_list list = {0};
+
+	id_put(from, front + 1);
+	int answer = view_each(&edit->view, TABLE_RECEIVED, front, sizeof front, collect_item, &all,
+			       edit->error);
+	for (size_t i = 0; answer == 0 && i < all.count; i++) {
+		const struct received_item *item = &all.items[i];
+
+		answer = sharing_edit_read(edit, item->owner, item->mailbox, &list);
+		if (answer == 0 && !grant_list_move(&list, kind, from, to))
+			answer = error_set(edit->error, ERROR_MEMORY, "out of memory");
+		if (answer == 0)
+			answer = sharing_edit_replace(edit, item->owner, item->mailbox, &list);
+	}
+	grant_list_finish(&list);
+	finish_items(&all);
+	return answer;
+}
+
+static int merge_given(struct sharing_edit *edit, uint64_t from, uint64_t to)
+{
+	static const struct grant_list none = {0};
+	struct mailbox_names names = {0};
+	struct grant_list list = {0};
+	int answer = sharing_collect(&edit->view, from, "", &names, edit->error);
+
+	for (size_t i = 0; answer == 0 && i < names.count; i++) {
+		answer = sharing_edit_read(edit, to, names.items[i], &list);
+		if (answer == 0 && list.count == 0) {
+			answer = sharing_edit_read(edit, from, names.items[i], &list);
+			if (answer == 0)
+				answer = sharing_edit_replace(edit, to, names.items[i], &list);
+		}
+		if (answer == 0)
+			answer = sharing_edit_replace(edit, from, names.items[i], &none);
+	}
+	grant_list_finish(&list);
+	mailbox_names_finish(&names);
+	return answer;
+}
+
+/* Gives the old name back what it had. While the note was there, sessions may have given and received
+ * under it; that is newer, and stays. */
+static int return_principal(struct sharing_edit *edit, const struct grantee *from,
+			    const struct grantee *to)
+{
+	uint64_t from_id, to_id;
+	int found_from = view_grantee(&edit->view, from, &from_id, edit->error);
+	int found_to = view_grantee(&edit->view, to, &to_id, edit->error);
+
+	if (found_from <= 0 || found_to < 0)
+		return found_from < 0 || found_to < 0 ? -1 : 0;
+	if (found_to == 0)
+		return rename_principal(edit, from, to);
+	edit->keep_principals = true;
+	int answer = from->kind == GRANTEE_USER ? merge_given(edit, from_id, to_id) : 0;
+	if (answer == 0)
+		answer = merge_received(edit, from->kind, from_id, to_id);
+	if (answer == 0 && from->kind == GRANTEE_GROUP)
+		answer = merge_received(edit, GRANTEE_GROUP_OVERRIDE, from_id, to_id);
+	edit->keep_principals = false;
+	return answer == 0 ? sharing_edit_release(edit, from_id) : answer;
+}
+
 /* The note. */
 
 int sharing_read_note(const struct sharing_view *view, struct renaming *renaming_r,
@@ -285,7 +354,7 @@ static int change_end(struct sharing_edit *edit, void *context)
 		return found;
 	if (event->undo && (take_name(noted.kind, noted.old_name, &old, edit->error) < 0 ||
 			    take_name(noted.kind, noted.new_name, &new, edit->error) < 0 ||
-			    rename_principal(edit, &new, &old) < 0))
+			    return_principal(edit, &new, &old) < 0))
 		return -1;
 	return sharing_edit_delete(edit, (enum sharing_table)STORE_META, SHARING_RENAMING,
 				   strlen(SHARING_RENAMING)) < 0

@@ -187,11 +187,11 @@ int view_parse_grants(const struct sharing_view *view, const MDB_val *key, const
 	size_t length = key->mv_size - ID_BYTES;
 
 	if (key->mv_size < ID_BYTES || length > MAILBOX_KEY_PLAIN || id_take(bytes) == 0 ||
-	    memchr(bytes + ID_BYTES, '\0', length) ||
 	    !grants_value_parse(value->mv_data, value->mv_size, value_r))
 		return view_corrupt(view, "grants", bytes, key->mv_size, error);
 	bool cut = mailbox_key_is_cut(bytes + ID_BYTES, length);
-	if (cut != (value_r->mailbox[0] != '\0'))
+	if (cut != (value_r->mailbox[0] != '\0') ||
+	    (!cut && memchr(bytes + ID_BYTES, '\0', length)))
 		return view_corrupt(view, "grants", bytes, key->mv_size, error);
 	if (cut) {
 		char again[MAILBOX_KEY_SIZE];

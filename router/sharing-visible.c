@@ -175,11 +175,13 @@ static int read_item(struct reading *reading, struct received *item, struct gran
 		return reading->has_whole ? 0 : missing_grant(reading->view, item, error);
 	}
 	int found = view_get(reading->view, TABLE_GRANTS, item->key, item->key_length, &value, error);
-	if (found < 0)
-		return -1;
-	if (found == 0 || !grants_value_parse(value.mv_data, value.mv_size, own_r))
-		return missing_grant(reading->view, item, error);
-	if (mailbox_key_is_cut(item->mailbox, item->mailbox_length)) {
+	if (found <= 0)
+		return found < 0 ? -1 : missing_grant(reading->view, item, error);
+	bool cut = mailbox_key_is_cut(item->mailbox, item->mailbox_length);
+	if (!grants_value_parse(value.mv_data, value.mv_size, own_r) ||
+	    cut != (own_r->mailbox[0] != '\0'))
+		return view_corrupt(reading->view, "grants", item->key, item->key_length, error);
+	if (cut) {
 		item->mailbox = own_r->mailbox;
 		item->mailbox_length = strlen(own_r->mailbox);
 	}
