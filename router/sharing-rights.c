@@ -37,7 +37,8 @@ static int find_groups(const struct sharing_view *view, struct rights_ids *ids,
 		group->place = (uint32_t)i;
 		ids->group_count += found > 0;
 	}
-	qsort(ids->groups, ids->group_count, sizeof *ids->groups, compare_groups);
+	if (ids->group_count > 1)
+		qsort(ids->groups, ids->group_count, sizeof *ids->groups, compare_groups);
 	return 0;
 }
 

@@ -31,6 +31,11 @@ static int open_cursor(const struct sharing_view *view, enum sharing_table table
 	return rc == 0 ? 0 : store_error(error, rc, "look up", view->path);
 }
 
+static bool begins_with(const MDB_val *key, const void *front, size_t length)
+{
+	return length == 0 || (key->mv_size >= length && memcmp(key->mv_data, front, length) == 0);
+}
+
 int view_each(const struct sharing_view *view, enum sharing_table table, const void *front,
 	      size_t front_length, view_cb *each, void *context, struct error *error)
 {
@@ -43,8 +48,7 @@ int view_each(const struct sharing_view *view, enum sharing_table table, const v
 		return -1;
 	int answer = 0;
 	int rc = mdb_cursor_get(cursor, &key, &value, front_length ? MDB_SET_RANGE : MDB_FIRST);
-	while (rc == 0 && answer == 0 && key.mv_size >= front_length &&
-	       memcmp(key.mv_data, front, front_length) == 0) {
+	while (rc == 0 && answer == 0 && begins_with(&key, front, front_length)) {
 		answer = each(&key, &value, context, error);
 		if (answer == 0)
 			rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);

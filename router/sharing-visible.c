@@ -220,7 +220,8 @@ static int tell(struct receiving *all, const struct rights_user *me, sharing_vis
 	bool all_rights = false;
 	int answer = 0;
 
-	qsort(all->items, all->count, sizeof *all->items, compare_names);
+	if (all->count > 1)
+		qsort(all->items, all->count, sizeof *all->items, compare_names);
 	for (size_t i = 0; i < all->count && answer == 0; i++) {
 		const struct received *item = &all->items[i];
 
