@@ -61,9 +61,14 @@ static bool may_administer(struct request *request)
 		client_send_internal_error(request->cmd);
 		return FALSE;
 	}
+	/* without a look at the mailbox, which would take its time */
+	if (administer == 0 && see == 0) {
+		no_such_mailbox(request);
+		return FALSE;
+	}
 	bool exists = mailbox_exists(box, TRUE, &existence) == 0 &&
 		      existence == MAILBOX_EXISTENCE_SELECT;
-	if (!exists || (administer == 0 && see == 0))
+	if (!exists)
 		no_such_mailbox(request);
 	else if (administer == 0)
 		no(request, IMAP_RESP_CODE_NOPERM, "You may not change who has rights on this mailbox.");

@@ -14,6 +14,8 @@ import dovecot
 import homing
 from test_broken import BREAKAGES, mend, save
 
+imaplib.Commands["LISTRIGHTS"] = ("AUTH", "SELECTED")
+
 UID = int(dovecot.MAIL_UID)
 PASSWORD = "secret"
 ALL = "lrwstipekxa"
@@ -257,6 +259,28 @@ def two(sharing, login):
     owner, other = login(sharing.fresh("owner")), login(sharing.fresh("other"))
     owner.create("Team")
     return owner, other
+
+
+COMMANDS = [("SELECT", "{}"), ("EXAMINE", "{}"), ("STATUS", "{}", "(MESSAGES)"), ("MYRIGHTS", "{}"),
+            ("GETACL", "{}"), ("SETACL", "{}", POSTMASTER, "lr"), ("DELETEACL", "{}", POSTMASTER),
+            ("LISTRIGHTS", "{}", POSTMASTER), ("DELETE", "{}"), ("RENAME", "{}", "Mine"),
+            ("CREATE", "{}/Below"), ("SUBSCRIBE", "{}")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_without_rights_nothing_tells_whether_a_mailbox_or_its_owner_is_there(sharing, two, command):
+    owner, other = two
+    client = sharing.fresh("c", "client1.com")
+    places = [shared(owner.user, "Team"), shared(owner.user, "Nothing"), shared(client, "INBOX"),
+              shared("nobody@company.com", "Team"), shared("nobody@outside.org", "Team"),
+              shared("nobody@elsewhere.example", "Team")]
+    answers = set()
+    for place in places:
+        name, *arguments = (part.format(place) for part in command)
+        status, text, untagged = other.command(
+            name, *(quote(part) if "/" in part else part for part in arguments))
+        answers.add((status, *(part.replace(place, "BOX") for part in [text, *untagged])))
+    assert len(answers) == 1, answers
 
 
 # What is granted, is
