@@ -40,6 +40,7 @@ enum option_id {
 	OPTION_TILDE,
 	OPTION_SEPARATOR,
 	OPTION_MEND,
+	OPTION_SHARED_DICT,
 	OPTION_COUNT,
 };
 #define OPTION(id) (1ull << (id))
@@ -89,6 +90,6 @@ extern const struct command check_command, apply_command, export_command, route_
 	forwarder_delete_command, group_add_command, group_remove_command, group_list_command,
 	group_delete_command, verify_command, config_dovecot_command, config_postfix_command,
 	share_grant_command, share_revoke_command, share_list_command, share_with_command,
-	share_verify_command, status_command;
+	share_verify_command, share_import_command, share_export_command, status_command;
 
 #endif

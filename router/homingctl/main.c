@@ -37,6 +37,8 @@ static const struct command *const commands[] = {
 	&share_list_command,
 	&share_with_command,
 	&share_verify_command,
+	&share_import_command,
+	&share_export_command,
 	&verify_command,
 	&config_dovecot_command,
 	&config_postfix_command,

@@ -45,6 +45,7 @@ static const struct {
 	[OPTION_SHARING] = {"--sharing", 0, false},
 	[OPTION_TILDE] = {"--tilde", 0, false},
 	[OPTION_SEPARATOR] = {"--separator", 0, true},
+	[OPTION_SHARED_DICT] = {"--shared-dict", 0, true},
 	[OPTION_MEND] = {"--mend", 0, false},
 };
 

@@ -1,0 +1,358 @@
+/* share import-vfile: takes over the grants of Dovecot's own ACL backend, all in one transaction, and
+ * says of each line that cannot be taken where it is and why. */
+#include "command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "share-folders.h"
+#include "sharing-write.h"
+#include "vfile-line.h"
+#include "vfile-tree.h"
+
+enum { MAX_ACL_BYTES = 1 << 20 };
+
+struct imported {
+	const char *owner; /* of the list of folders */
+	char *mailbox;
+	struct grant_change change;
+};
+
+struct import {
+	const struct call *call;
+	struct session session;
+	struct share_folders folders;
+	const struct share_folder *at;
+	struct imported *grants;
+	size_t count, allocated;
+	size_t mailbox_begin; /* of the mailbox at hand, in `grants` */
+	size_t files, not_taken;
+	json_t *problems; /* with --json */
+	struct error error;
+	size_t next; /* of writing */
+};
+
+static void report(struct import *import, const char *path, size_t line, const char *text,
+		   const char *why)
+{
+	import->not_taken++;
+	if (import->problems)
+		json_array_append_new(import->problems,
+				      json_pack("{s:o,s:I,s:o,s:o}", "file", json_text(path), "line",
+						(json_int_t)line, "text", json_text(text), "why",
+						json_text(why)));
+	else if (line > 0)
+		complain("%s:%zu: %s: %s", path, line, text, why);
+	else
+		complain("%s: %s", path, why);
+}
+
+static int out_of_memory(struct import *import)
+{
+	return error_set(&import->error, ERROR_MEMORY, "out of memory");
+}
+
+static void apply_line(struct grant_change *change, const struct vfile_line *line)
+{
+	/* the same identifier twice in a file adds up */
+	if (line->negative) {
+		change->negative_mode = GRANT_REPLACE;
+		change->negative |= line->rights;
+	} else {
+		change->mode = GRANT_REPLACE;
+		change->rights |= line->rights;
+	}
+}
+
+static int keep(struct import *import, const char *mailbox, const struct grantee *who,
+		const struct vfile_line *line)
+{
+	for (size_t i = import->mailbox_begin; i < import->count; i++) {
+		if (grantee_compare(&import->grants[i].change.who, who) != 0)
+			continue;
+		apply_line(&import->grants[i].change, line);
+		return 0;
+	}
+	if (import->count == import->allocated) {
+		size_t size = import->allocated ? import->allocated * 2 : 64;
+		struct imported *grown = realloc(import->grants, size * sizeof *grown);
+
+		if (!grown)
+			return out_of_memory(import);
+		import->grants = grown;
+		import->allocated = size;
+	}
+	char *copy = strdup(mailbox);
+	if (!copy)
+		return out_of_memory(import);
+	struct imported *grant = &import->grants[import->count++];
+	*grant = (struct imported){.owner = import->at->owner.name, .mailbox = copy};
+	grant->change.who = *who;
+	apply_line(&grant->change, line);
+	return 0;
+}
+
+static int take_line(struct import *import, const struct vfile_folder *folder, const char *path,
+		     size_t number, const char *text, size_t length)
+{
+	char why[GRANTEE_WHY_SIZE];
+	struct vfile_line line;
+	struct grantee who;
+	const char *refusal = vfile_line_parse(text, length, &line);
+
+	if (!refusal && line.who[0] == '\0')
+		return 0;
+	if (!refusal && !folder->mailbox)
+		refusal = folder->why;
+	if (!refusal) {
+		int found = grantee_parse(import->session.reader, line.who, import->at->owner.domain, &who,
+					  why, &import->error);
+		if (found < 0)
+			return -1;
+		if (found > 0)
+			return keep(import, folder->mailbox, &who, &line);
+		refusal = why;
+	}
+	char *shown = strndup(text, length);
+	if (!shown)
+		return out_of_memory(import);
+	report(import, path, number, shown, refusal);
+	free(shown);
+	return 0;
+}
+
+static int take_lines(struct import *import, const struct vfile_folder *folder, const char *path,
+		      const char *bytes, size_t length)
+{
+	const char *end = bytes + length;
+
+	import->mailbox_begin = import->count;
+	for (size_t number = 1; bytes < end; number++) {
+		const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
+		const char *stop = newline ? newline : end;
+
+		if (take_line(import, folder, path, number, bytes, (size_t)(stop - bytes)) < 0)
+			return -1;
+		bytes = newline ? newline + 1 : end;
+	}
+	return 0;
+}
+
+/* The whole file; -1 with errno. Free *bytes_r. */
+static ssize_t read_file(int folder, char **bytes_r)
+{
+	int fd = openat(folder, VFILE_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ssize_t got, length = 0;
+
+	if (fd < 0)
+		return -1;
+	*bytes_r = malloc(MAX_ACL_BYTES + 1);
+	while (*bytes_r && (got = read(fd, *bytes_r + length, (size_t)(MAX_ACL_BYTES + 1 - length))) > 0)
+		length += got;
+	int failure = !*bytes_r ? ENOMEM : got < 0 ? errno : length > MAX_ACL_BYTES ? EFBIG : 0;
+	close(fd);
+	if (failure == 0)
+		return length;
+	free(*bytes_r);
+	errno = failure;
+	return -1;
+}
+
+static int take_folder(const struct vfile_folder *folder, void *context)
+{
+	struct import *import = context;
+	char *path, *bytes;
+
+	if (!folder->has_acl)
+		return 0;
+	if (asprintf(&path, "%s/" VFILE_NAME, folder->path) < 0)
+		return out_of_memory(import);
+	ssize_t length = read_file(folder->fd, &bytes);
+	int answer = 0;
+	if (length < 0) {
+		report(import, path, 0, "", strerror(errno));
+	} else {
+		import->files++;
+		answer = take_lines(import, folder, path, bytes, (size_t)length);
+		free(bytes);
+	}
+	free(path);
+	return answer;
+}
+
+/* acl_shared_dict names owners. One without a folder in the list would be forgotten. */
+
+static bool has_folder(const struct import *import, const char *owner)
+{
+	for (size_t i = 0; i < import->folders.count; i++)
+		if (strcmp(import->folders.list[i].owner.name, owner) == 0)
+			return true;
+	return false;
+}
+
+/* Of a file dictionary `shared/shared-boxes/user/TO/FROM` and `shared/shared-boxes/anyone/FROM`; of a table
+ * that was printed or exported, the first column. NULL: the line names nobody. */
+static char *owner_in(char *text)
+{
+	static const char dict[] = "shared/shared-boxes/";
+
+	text[strcspn(text, "\r\n")] = '\0';
+	if (strncmp(text, dict, strlen(dict)) == 0)
+		return strrchr(text, '/') + 1;
+	text += strspn(text, "\"' ");
+	text[strcspn(text, "\"',;| \t")] = '\0';
+	return strchr(text, '@') ? text : NULL;
+}
+
+static int check_owner(struct import *import, const char *file, size_t line, char *text)
+{
+	char *owner = owner_in(text);
+	struct share_owner known;
+
+	if (!owner)
+		return 0;
+	if (share_owner_parse(&import->session, owner, &known) != 0)
+		import->not_taken++;
+	else if (!has_folder(import, known.name))
+		report(import, file, line, owner, "shares mailboxes, but the list has no folder of this owner");
+	return 0;
+}
+
+static int check_dict(struct import *import)
+{
+	const char *file = import->call->options[OPTION_SHARED_DICT];
+	FILE *stream = file ? fopen(file, "re") : NULL;
+	char *text = NULL;
+	size_t size = 0;
+
+	if (!file)
+		return 0;
+	if (!stream)
+		return error_set(&import->error, errno == ENOENT ? ERROR_MISSING : ERROR_IO, "%s: %s", file,
+				 strerror(errno));
+	for (size_t line = 1; getline(&text, &size, stream) >= 0; line++)
+		check_owner(import, file, line, text);
+	free(text);
+	fclose(stream);
+	return 0;
+}
+
+/* Writing */
+
+static int next_grant(void *context, const char **owner, const char **mailbox,
+		      struct grant_change *change, struct error *error)
+{
+	struct import *import = context;
+
+	(void)error;
+	if (import->next == import->count)
+		return 0;
+	const struct imported *grant = &import->grants[import->next++];
+	*owner = grant->owner;
+	*mailbox = grant->mailbox;
+	*change = grant->change;
+	return 1;
+}
+
+static void rewind_grants(void *context)
+{
+	struct import *import = context;
+
+	import->next = 0;
+}
+
+static int write_grants(struct import *import)
+{
+	struct sharing_source source = {
+		.next = next_grant,
+		.rewind = rewind_grants,
+		.context = import,
+	};
+	struct sharing_writer *writer;
+	int answer = sharing_writer_open(import->call->directory, &writer, &import->error);
+
+	if (answer < 0)
+		return -1;
+	answer = sharing_import(writer, &source, &import->error);
+	sharing_writer_close(&writer);
+	return answer < 0 ? -1 : 0;
+}
+
+static int collect(struct import *import)
+{
+	for (size_t i = 0; i < import->folders.count; i++) {
+		import->at = &import->folders.list[i];
+		if (vfile_tree_walk(import->at->folder, take_folder, import, &import->error) < 0)
+			return -1;
+	}
+	return check_dict(import);
+}
+
+static int conclude(struct import *import, bool written)
+{
+	bool left = import->not_taken > 0 && !has_option(import->call, OPTION_FORCE);
+
+	if (import->problems) {
+		int code = print_json(json_pack("{s:I,s:I,s:b,s:O}", "grants", (json_int_t)import->count,
+						"files", (json_int_t)import->files, "written", written,
+						"not_taken", import->problems));
+		return code != 0 ? code : left ? EX_DATAERR : 0;
+	}
+	print("%zu grants in %zu files; %s\n", import->count, import->files,
+	      written ? "taken over" : "nothing was written");
+	if (left)
+		complain("%zu lines or files cannot be taken, see above: mend them, or take the rest with "
+			 "--force", import->not_taken);
+	return left ? EX_DATAERR : 0;
+}
+
+static int run_import(const struct call *call)
+{
+	struct import import = {.call = call};
+	bool written = false;
+	int code = session_open(call, DIRECTORY_NAMES, &import.session);
+
+	if (code != 0)
+		return code;
+	import.problems = has_option(call, OPTION_JSON) ? json_array() : NULL;
+	code = share_folders_read(&import.session, call->arguments[0], &import.folders);
+	if (code == 0) {
+		int answer = collect(&import);
+
+		written = !has_option(call, OPTION_DRY_RUN) &&
+			  (import.not_taken == 0 || has_option(call, OPTION_FORCE));
+		if (answer == 0 && written)
+			answer = write_grants(&import);
+		code = answer < 0 ? fail(&import.error, EX_NOINPUT) : conclude(&import, written);
+	}
+	for (size_t i = 0; i < import.count; i++)
+		free(import.grants[i].mailbox);
+	free(import.grants);
+	share_folders_finish(&import.folders);
+	json_decref(import.problems);
+	session_close(&import.session);
+	return code;
+}
+
+const struct command share_import_command = {
+	.name = "share import-vfile",
+	.usage = "LIST [--shared-dict FILE] [--dry-run] [--force] [--json]",
+	.summary = "Take over the grants of Dovecot's own ACL backend",
+	.help = "LIST (- is standard input) has a line `OWNER TAB FOLDER` for each account: the folder of\n"
+		"the mail location, as /var/vmail/example.org/info/Maildir. The files dovecot-acl in it are\n"
+		"read, in Maildir++, LAYOUT=fs and dbox folders; they stay as they are. --shared-dict names the\n"
+		"file of acl_shared_dict, or an exported table of an SQL one: who shares there and is not in LIST\n"
+		"is reported. Each line that cannot be taken is reported with its file and the reason, and then\n"
+		"nothing is written and the exit code is 65; --force takes the rest.\n",
+	.options = OPTION(OPTION_SHARED_DICT) | OPTION(OPTION_DRY_RUN) | OPTION(OPTION_FORCE),
+	.least = 1,
+	.most = 1,
+	.run = run_import,
+};

@@ -1,0 +1,28 @@
+/* The ACL files of Dovecot's own backend, `dovecot-acl`: lines of an identifier and rights, as
+ * acl_rights_parse_line() reads them. */
+#ifndef HOMINGCTL_VFILE_LINE_H
+#define HOMINGCTL_VFILE_LINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "rights.h"
+
+#define VFILE_NAME "dovecot-acl"
+
+struct vfile_line {
+	char who[NAME_SIZE + 3]; /* as grantee_parse() takes it; "": an empty line, or a comment */
+	bool negative;
+	uint16_t rights;
+};
+
+/* NULL if fine, else why it cannot be taken over: it does not parse, it has rights that IMAP does not
+ * know, or an identifier that would mean more people here than it does there. */
+const char *vfile_line_parse(const char *line, size_t length, struct vfile_line *line_r);
+
+/* Writes a line for one half of a grant, with its newline. False if the identifier has no form there
+ * (GRANTEE_DOMAIN), or it does not fit. */
+bool vfile_line_format(const struct grantee *who, bool negative, uint16_t rights, char *text_r,
+		       size_t size);
+
+#endif

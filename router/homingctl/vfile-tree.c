@@ -1,0 +1,209 @@
+/* Mailboxes on disk. Names are in modified UTF-7 (RFC 3501, 5.1.3), which iconv(3) of glibc knows; one
+ * with bytes beyond ASCII is taken as UTF-8 (mailbox_list_utf8). */
+#include "vfile-tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <iconv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vfile-line.h"
+
+enum { MAX_DEPTH = 64, MAX_PATH = 8192 };
+
+#define MESSAGES "dbox-Mails"
+
+struct walk {
+	vfile_folder_cb *each;
+	void *context;
+	struct error *error;
+	size_t root_length;
+	char path[MAX_PATH];
+	char mailbox[MAILBOX_SIZE];
+};
+
+static int fail_at(struct walk *walk, const char *doing)
+{
+	return error_set(walk->error, errno == EACCES || errno == EPERM ? ERROR_PERMISSION : ERROR_IO,
+			 "%s: %s: %s", walk->path, doing, strerror(errno));
+}
+
+static bool is_ascii(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text >= 0x80)
+			return false;
+	return true;
+}
+
+static const char *decode(const char *text, char *decoded_r, size_t size)
+{
+	char *in = (char *)text, *out = decoded_r;
+	size_t in_left = strlen(text), out_left = size - 1;
+
+	if (!is_ascii(text)) {
+		if (in_left >= size)
+			return "longer than 4096 bytes";
+		memcpy(decoded_r, text, in_left + 1);
+		return NULL;
+	}
+	iconv_t converter = iconv_open("UTF-8", "UTF-7-IMAP");
+	if (converter == (iconv_t)-1)
+		return "this system does not convert modified UTF-7 (iconv UTF-7-IMAP)";
+	size_t converted = iconv(converter, &in, &in_left, &out, &out_left);
+	iconv_close(converter);
+	if (converted == (size_t)-1 || in_left > 0)
+		return "the folder's name is no modified UTF-7";
+	*out = '\0';
+	return NULL;
+}
+
+/* LAYOUT=index keeps mailboxes in folders called by their GUID; the names are in a file of indexes. */
+static bool is_guid(const char *name)
+{
+	return strlen(name) == 32 && strspn(name, "0123456789abcdef") == 32;
+}
+
+/* `relative` is the folder below the root, without dbox-Mails. */
+static const char *name_mailbox(struct walk *walk, const char *relative, bool root_is_inbox)
+{
+	char separator = '/';
+	char name[MAX_PATH];
+
+	if (relative[0] == '\0') {
+		if (!root_is_inbox)
+			return "the ACL is what new mailboxes would get (of the root); there is none such here";
+		strcpy(walk->mailbox, "INBOX");
+		return NULL;
+	}
+	if (strncmp(relative, "mailboxes/", 10) == 0) {
+		relative += 10;
+	} else if (relative[0] == '.') {
+		relative++;
+		separator = '.';
+	}
+	if (is_guid(relative))
+		return "LAYOUT=index: the mailbox's name is not in the folder's; share it again by IMAP";
+	const char *why = decode(relative, name, sizeof name);
+	return why ? why : mailbox_parse(name, separator, walk->mailbox);
+}
+
+static bool exists_at(int fd, const char *name, mode_t type)
+{
+	struct stat status;
+
+	return fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && (status.st_mode & S_IFMT) == type;
+}
+
+/* Tells of one folder, whose ACL file is in it or in its dbox-Mails. */
+static int tell(struct walk *walk, int fd)
+{
+	size_t length = strlen(walk->path);
+	bool dbox = exists_at(fd, MESSAGES, S_IFDIR);
+	bool maildir = exists_at(fd, "cur", S_IFDIR);
+	const char *relative = walk->path + walk->root_length;
+	struct vfile_folder folder = {.fd = fd, .is_mailbox = dbox || maildir};
+
+	folder.why = name_mailbox(walk, relative + (relative[0] == '/'), folder.is_mailbox);
+	folder.mailbox = folder.why ? NULL : walk->mailbox;
+	folder.path = walk->path;
+	if (dbox) {
+		if (length + sizeof "/" MESSAGES > sizeof walk->path)
+			return 0;
+		strcpy(walk->path + length, "/" MESSAGES);
+		folder.fd = openat(fd, MESSAGES, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (folder.fd < 0)
+			return fail_at(walk, "open");
+	}
+	folder.has_acl = exists_at(folder.fd, VFILE_NAME, S_IFREG);
+	int answer = folder.is_mailbox || folder.has_acl ? walk->each(&folder, walk->context) : 0;
+	if (dbox)
+		close(folder.fd);
+	walk->path[length] = '\0';
+	return answer;
+}
+
+static bool is_skipped(const char *name)
+{
+	static const char *const names[] = {".", "..", "cur", "new", "tmp", MESSAGES, NULL};
+
+	for (const char *const *skipped = names; *skipped; skipped++)
+		if (strcmp(name, *skipped) == 0)
+			return true;
+	return false;
+}
+
+static int descend(struct walk *walk, int fd, unsigned depth);
+
+static int visit(struct walk *walk, int fd, const char *name, unsigned depth)
+{
+	size_t length = strlen(walk->path);
+
+	if (length + strlen(name) + 2 > sizeof walk->path || depth == MAX_DEPTH)
+		return error_set(walk->error, ERROR_INVALID, "%s/%s: too deep", walk->path, name);
+	sprintf(walk->path + length, "/%s", name);
+	int child = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* a file, a link, or gone meanwhile */
+	bool skip = child < 0 && (errno == ENOTDIR || errno == ELOOP || errno == ENOENT);
+	int answer = child >= 0 ? descend(walk, child, depth + 1) : skip ? 0 : fail_at(walk, "open");
+	walk->path[length] = '\0';
+	return answer;
+}
+
+/* Takes the descriptor. */
+static int descend(struct walk *walk, int fd, unsigned depth)
+{
+	int answer = tell(walk, fd);
+	DIR *folder = answer == 0 ? fdopendir(fd) : NULL;
+
+	if (!folder) {
+		if (answer == 0)
+			answer = fail_at(walk, "read");
+		close(fd);
+		return answer;
+	}
+	for (;;) {
+		errno = 0;
+		const struct dirent *entry = readdir(folder);
+		if (!entry) {
+			answer = errno == 0 ? 0 : fail_at(walk, "read");
+			break;
+		}
+		bool could_be = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
+		if (!could_be || is_skipped(entry->d_name))
+			continue;
+		answer = visit(walk, dirfd(folder), entry->d_name, depth);
+		if (answer != 0)
+			break;
+	}
+	closedir(folder);
+	return answer;
+}
+
+int vfile_tree_walk(const char *root, vfile_folder_cb *each, void *context, struct error *error)
+{
+	size_t length = strlen(root);
+	struct walk *walk = calloc(1, sizeof *walk);
+
+	if (!walk)
+		return error_set(error, ERROR_MEMORY, "out of memory");
+	*walk = (struct walk){.each = each, .context = context, .error = error};
+	while (length > 1 && root[length - 1] == '/')
+		length--;
+	int answer;
+	if (length >= sizeof walk->path) {
+		answer = error_set(error, ERROR_INVALID, "%s: too long", root);
+	} else {
+		memcpy(walk->path, root, length);
+		walk->root_length = length;
+		int fd = open(walk->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		answer = fd < 0 ? fail_at(walk, "open") : descend(walk, fd, 0);
+	}
+	free(walk);
+	return answer;
+}
