@@ -41,26 +41,36 @@ static bool is_ascii(const char *text)
 	return true;
 }
 
+static bool convert(const char *to, const char *from, const char *text, char *converted_r,
+		    size_t size)
+{
+	char *in = (char *)text, *out = converted_r;
+	size_t in_left = strlen(text), out_left = size - 1;
+	iconv_t converter = iconv_open(to, from);
+
+	if (converter == (iconv_t)-1)
+		return false;
+	bool good = iconv(converter, &in, &in_left, &out, &out_left) != (size_t)-1 && in_left == 0 &&
+		    iconv(converter, NULL, NULL, &out, &out_left) != (size_t)-1;
+	iconv_close(converter);
+	*out = '\0';
+	return good;
+}
+
 static const char *decode(const char *text, char *decoded_r, size_t size)
 {
-	char *in = (char *)text, *out = decoded_r;
-	size_t in_left = strlen(text), out_left = size - 1;
+	static const char utf7[] = "UTF-7-IMAP", utf8[] = "UTF-8";
+	char again[MAX_PATH];
 
 	if (!is_ascii(text)) {
-		if (in_left >= size)
-			return "longer than 4096 bytes";
-		memcpy(decoded_r, text, in_left + 1);
+		snprintf(decoded_r, size, "%s", text);
 		return NULL;
 	}
-	iconv_t converter = iconv_open("UTF-8", "UTF-7-IMAP");
-	if (converter == (iconv_t)-1)
-		return "this system does not convert modified UTF-7 (iconv UTF-7-IMAP)";
-	size_t converted = iconv(converter, &in, &in_left, &out, &out_left);
-	iconv_close(converter);
-	if (converted == (size_t)-1 || in_left > 0)
-		return "the folder's name is no modified UTF-7";
-	*out = '\0';
-	return NULL;
+	/* what does not come out again as it went in is no name that Dovecot made */
+	if (convert(utf8, utf7, text, decoded_r, size) &&
+	    convert(utf7, utf8, decoded_r, again, sizeof again) && strcmp(again, text) == 0)
+		return NULL;
+	return "the folder's name is no modified UTF-7";
 }
 
 /* LAYOUT=index keeps mailboxes in folders called by their GUID; the names are in a file of indexes. */
