@@ -17,6 +17,9 @@ import re
 import dovecot
 import homing as homing_module
 
+for command in ("LISTRIGHTS", "MOVE", "UNSELECT", "NOTIFY", "GETMETADATA", "GETQUOTAROOT", "IDLE"):
+    imaplib.Commands.setdefault(command, ("AUTH", "SELECTED"))
+
 UID = int(dovecot.MAIL_UID)
 PASSWORD = "secret"
 DOMAINS = {
