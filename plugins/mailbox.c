@@ -1,4 +1,4 @@
-/* Creating, deleting and renaming mailboxes.
+/* Creating, deleting and renaming mailboxes, and who may read them unopened.
  *
  * A mailbox and its grants are in different places, so that no transaction has both. The mailbox
  * comes first, because what is done with it can be refused in many ways; before that, we see that
@@ -226,6 +226,37 @@ static int create_box(struct mailbox *box, const struct mailbox_update *update, 
 	return 0;
 }
 
+/* Reading without opening */
+
+/* Dovecot answers for a mailbox that nobody opened from its index of mailboxes (STATUS of dbox mailboxes,
+ * say), and asks no ACL then: how many messages somebody has would be known to all. */
+static bool may_read(struct mailbox *box)
+{
+	if (box->opened || (box->flags & MAILBOX_FLAG_IGNORE_ACLS) != 0 ||
+	    acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_READ) > 0)
+		return TRUE;
+	if (acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_LOOKUP) == 0)
+		mail_storage_set_error(box->storage, MAIL_ERROR_NOTFOUND,
+				       T_MAIL_ERR_MAILBOX_NOT_FOUND(box->vname));
+	return FALSE;
+}
+
+static int get_status(struct mailbox *box, enum mailbox_status_items items,
+		      struct mailbox_status *status_r)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+
+	return may_read(box) ? ours->module_ctx.super.get_status(box, items, status_r) : -1;
+}
+
+static int get_metadata(struct mailbox *box, enum mailbox_metadata_items items,
+			struct mailbox_metadata *metadata_r)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+
+	return may_read(box) ? ours->module_ctx.super.get_metadata(box, items, metadata_r) : -1;
+}
+
 void homing_mailbox_allocated(struct mailbox *box)
 {
 	struct homing_session *session = homing_session_of(box->storage->user);
@@ -242,5 +273,7 @@ void homing_mailbox_allocated(struct mailbox *box)
 	v->create_box = create_box;
 	v->delete_box = delete_box;
 	v->rename_box = rename_box;
+	v->get_status = get_status;
+	v->get_metadata = get_metadata;
 	MODULE_CONTEXT_SET(box, homing_mailbox_module, ours);
 }
