@@ -253,7 +253,8 @@ class Pair:
         ours = self.outcomes("homing", kind, rights)
         wrong = differences(ours, expected(effective(kind, rights)))
         assert not wrong, ("Homing", kind, rights, wrong)
-        if IDENTIFIERS[kind][1]:
+        # stock cannot share anything with `.` between the parts of a name: addresses have it too
+        if IDENTIFIERS[kind][1] and self.separator == "/":
             stock = self.outcomes("vfile", kind, rights)
             wrong = {command: both for command, both in differences(ours, stock).items()
                      if not is_explained(kind, rights, command)}
@@ -262,6 +263,9 @@ class Pair:
 
 def is_explained(kind, rights, command):
     """What is different with stock on purpose, or is stock's own matter."""
+    # Stock answers STATUS for a dbox mailbox from its index of mailboxes, to everybody.
+    if command == "STATUS":
+        return True
     # vfile lists from files that other processes bring up to date later; test_sharing_list.py
     # compares what is listed once they are.
     if command == "LIST":
@@ -295,7 +299,7 @@ def cases(pair, kind):
     if FULL:
         return RIGHTS
     if not first:
-        return SAMPLE[1::3]
+        return SAMPLE[3::4]
     return RIGHTS if kind == "user" else SAMPLE[:: 1 if kind in ("whole account", "domain") else 2]
 
 
