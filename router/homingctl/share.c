@@ -453,15 +453,30 @@ static void found(const char *what, void *context)
 		print("%s\n", what);
 }
 
+/* Opening the directory for writing ends a renaming in whose midst homingctl was killed: without
+ * that, its grants would be those of a name that nobody has. */
+static int end_renaming(const struct call *call)
+{
+	struct directory_writer *writer;
+	int code = writer_open(call, &writer);
+
+	if (code == 0)
+		directory_writer_close(&writer);
+	return code;
+}
+
 static int run_verify(const struct call *call)
 {
-	json_t *rows = has_option(call, OPTION_JSON) ? json_array() : NULL;
 	bool mend = has_option(call, OPTION_MEND);
 	struct sharing_writer *writer;
 	struct session session;
 	struct error error = {0};
-	int code = session_open(call, DIRECTORY_NAMES, &session);
+	int code = mend ? end_renaming(call) : 0;
 
+	if (code != 0)
+		return code;
+	json_t *rows = has_option(call, OPTION_JSON) ? json_array() : NULL;
+	code = session_open(call, DIRECTORY_NAMES, &session);
 	if (code == 0)
 		code = open_writer(call, &writer);
 	if (code == 0) {

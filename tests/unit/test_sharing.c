@@ -1287,8 +1287,38 @@ static void a_refused_first_change_makes_no_tables(void **state)
 
 /* Damaged files. */
 
+static int drop_index(MDB_txn *txn, const MDB_dbi *tables, void *context, struct error *error)
+{
+	int rc = mdb_drop(txn, tables[TABLE_RECEIVED], 1);
+
+	(void)context;
+	return rc == 0 ? 0 : store_writer_failed(error, txn, rc, "drop");
+}
+
 static const struct store_kind raw_kind = {
 	.name = "sharing", .tables = sharing_tables, .mode = 0660, .since = SHARING_SINCE};
+
+/* An older file has none of the tables; one that has some is damaged, and is not taken for empty. */
+static void a_file_that_lacks_a_table_is_not_an_older_one(void **state)
+{
+	static const char *const one[] = {"info@company.com", "Box", "bob@client1.com", "lr", NULL};
+	char *file = support_path(*state, "sharing.mdb");
+	struct store_writer *writer;
+	struct sharing *sharing;
+	struct sharing_writer *sharing_writer;
+	struct error error = {0};
+
+	grant_lines(*state, one);
+	assert_int_equal(store_writer_open(file, &raw_kind, false, &writer, &error), 0);
+	assert_int_equal(store_write(writer, drop_index, NULL, &error), 0);
+	store_writer_close(&writer);
+	assert_int_equal(sharing_open(*state, &sharing, &error), -1);
+	assert_int_equal(error.code, ERROR_CORRUPT);
+	error_clear(&error);
+	assert_int_equal(sharing_writer_open(*state, &sharing_writer, &error), -1);
+	assert_int_equal(error.code, ERROR_CORRUPT);
+	free(file);
+}
 
 struct damage {
 	enum sharing_table table;
@@ -1549,6 +1579,7 @@ int main(void)
 		TEST(only_grants_to_others_make_a_mailbox_shared),
 		TEST(an_older_file_is_empty_until_the_first_change),
 		TEST(a_refused_first_change_makes_no_tables),
+		TEST(a_file_that_lacks_a_table_is_not_an_older_one),
 		TEST(damaged_values_are_refused_with_their_key),
 		cmocka_unit_test(verify_finds_and_mends_what_disagrees),
 		TEST(verify_finds_whom_the_directory_does_not_know),
