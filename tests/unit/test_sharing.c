@@ -1063,6 +1063,26 @@ static void a_renaming_that_was_cut_short_is_taken_back(void **state)
 	(void)state;
 }
 
+/* As where the map of directory.mdb has to grow, and the same is done again. */
+static void a_renaming_that_is_begun_twice_is_one(void **state)
+{
+	struct error error = {0};
+
+	grant_lines(*state, given_and_received);
+	struct sharing_writer *writer = open_writer(*state);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(sharing_rename_start(writer, GRANTEE_USER, "bob@client1.com",
+						      "boss@company.com", &error), 0);
+	assert_int_equal(sharing_rename_end(writer, false, &error), 0);
+	assert_int_equal(sharing_rename_end(writer, true, &error), 0); /* no note, nothing to undo */
+	sharing_writer_close(&writer);
+	expect_grants(*state, "boss@company.com * boss@company.com lrwstipekx\n"
+			      "boss@company.com Mine info@company.com lrs\n"
+			      "info@company.com Box $staff@client1.com l\n"
+			      "info@company.com Box boss@company.com lr\n"
+			      "info@company.com Box !$staff@client1.com -x\n");
+}
+
 static void a_directory_without_a_file_of_grants_works_as_before(void **state)
 {
 	char *file = support_path(*state, "sharing.mdb");
@@ -1548,6 +1568,63 @@ static void verify_finds_whom_the_directory_does_not_know(void **state)
 			      "public:Public/ Box bob@client1.com lr\n");
 }
 
+static void verify_needs_no_snapshot_and_ends_one(void **state)
+{
+	struct support_open open = support_open(*state, DIRECTORY_NAMES);
+	struct sharing_writer *writer;
+	struct error error = {0};
+
+	grant_lines(*state, one_grant);
+	writer = open_writer(*state);
+	assert_int_equal(directory_begin(open.reader, &error), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(sharing_verify(writer, open.reader, i == 0, print_found, NULL, &error), 0);
+	directory_end(open.reader);
+	sharing_writer_close(&writer);
+	support_close(&open);
+}
+
+/* Names that nobody refers to any more would be kept, looked through and verified for ever. */
+static void nothing_stays_of_who_neither_gives_nor_has(void **state)
+{
+	char *file = support_path(*state, "sharing.mdb");
+	struct sharing_writer *writer;
+	struct store *store;
+	struct store_reader *reader;
+	struct error error = {0};
+	char mailbox[MAILBOX_SIZE];
+
+	grant_lines(*state, given_and_received);
+	writer = open_writer(*state);
+	for (const char *const *line = given_and_received; *line; line += 4) {
+		struct grant_change change = change_of(line[2], "!");
+
+		change.negative_mode = GRANT_CLEAR;
+		assert_int_equal(sharing_change(writer, &administrator, line[0],
+						mailbox_of(line[1], mailbox), &change, &error), 1);
+	}
+	grant(writer, "info@company.com", "A", "bob@client1.com", "lr");
+	assert_int_equal(sharing_mailbox_renamed(writer, "info@company.com", "A", "info@client1.com",
+						 "B", &error), 1);
+	assert_int_equal(sharing_mailbox_deleted(writer, "info@client1.com", "B", &error), 1);
+	grant(writer, "info@company.com", "A", "$staff@client1.com", "lr");
+	assert_int_equal(sharing_deleted(writer, GRANTEE_GROUP, "staff@client1.com", &error), 1);
+	sharing_writer_close(&writer);
+	assert_int_equal(store_open(file, sharing_tables, &store, &error), 0);
+	assert_int_equal(store_reader_create(store, &reader, &error), 0);
+	assert_int_equal(store_begin(reader, &error), 0);
+	for (unsigned table = TABLE_PRINCIPALS; table < SHARING_TABLE_COUNT; table++) {
+		uint64_t count = 1;
+
+		assert_int_equal(store_count(reader, table, &count, &error), 0);
+		assert_int_equal(count, 0);
+	}
+	store_end(reader);
+	store_reader_destroy(&reader);
+	store_close(&store);
+	free(file);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
@@ -1573,6 +1650,7 @@ int main(void)
 		cmocka_unit_test(nobody_new_has_what_an_older_one_of_the_name_had),
 		TEST(an_import_that_replaces_leaves_grants_alone),
 		cmocka_unit_test(a_renaming_that_was_cut_short_is_taken_back),
+		TEST(a_renaming_that_is_begun_twice_is_one),
 		TEST(a_directory_without_a_file_of_grants_works_as_before),
 		TEST(what_is_visible_comes_by_owner_and_mailbox),
 		TEST(a_callback_ends_the_walk),
@@ -1583,6 +1661,8 @@ int main(void)
 		TEST(damaged_values_are_refused_with_their_key),
 		cmocka_unit_test(verify_finds_and_mends_what_disagrees),
 		TEST(verify_finds_whom_the_directory_does_not_know),
+		TEST(verify_needs_no_snapshot_and_ends_one),
+		TEST(nothing_stays_of_who_neither_gives_nor_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
