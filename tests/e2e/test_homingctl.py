@@ -514,6 +514,53 @@ def test_rename_takes_everything_along(ctl):
     assert ctl("verify").endswith("0 problems\n")
 
 
+def granted(ctl):
+    """All grants: owner, mailbox, identifier, rights."""
+    return {(row["owner"], row["mailbox"], row["who"], row["rights"])
+            for row in ctl.json("share", "list")}
+
+
+def test_grants_go_along_with_accounts_and_groups(ctl):
+    ctl("account", "add", "bob@client1.com")
+    ctl("group", "add", "staff@client1.com", "bob@client1.com")
+    ctl("share", "grant", "info@company.com", "Box", "bob@client1.com", "lr")
+    ctl("share", "grant", "info@company.com", "Box", "$staff@client1.com", "l")
+    ctl("share", "grant", "bob@client1.com", "*", "info@company.com", "lrs")
+    assert ctl.json("status")["holds"]["sharing"] == {"owners": 2, "mailboxes": 2, "grants": 3}
+    assert "3 grants on 2 mailboxes of 2 owners" in ctl("status")
+    ctl("account", "rename", "bob@client1.com", "robert@client2.com")
+    moved = {
+        ("info@company.com", "Box", "robert@client2.com", "lr"),
+        ("info@company.com", "Box", "$staff@client1.com", "l"),
+        ("robert@client2.com", "*", "info@company.com", "lrs"),
+    }
+    assert granted(ctl) == moved
+    ctl("account", "add", "bob@client1.com")  # somebody else
+    assert granted(ctl) == moved
+    ctl("account", "delete", "robert@client2.com")
+    assert granted(ctl) == {("info@company.com", "Box", "$staff@client1.com", "l")}
+    ctl("group", "delete", "staff@client1.com")
+    ctl("group", "add", "staff@client1.com", "bob@client1.com")
+    assert granted(ctl) == set()
+    ctl("share", "verify")
+
+
+def test_a_directory_without_the_file_of_grants_goes_on_working(ctl):
+    for path in ctl.directory.glob("sharing.mdb*"):
+        path.unlink()
+    ctl("account", "rename", "info@client1.com", "office@client1.com")
+    ctl("account", "delete", "office@client1.com")
+    assert "sharing" not in ctl.json("status")["holds"]
+
+
+def test_a_lock_file_of_grants_that_is_gone_is_made_again(ctl):
+    lock = ctl.directory / "sharing.mdb-lock"
+    lock.unlink()
+    ctl("status")
+    assert lock.exists()
+    assert ctl.json("status")["holds"]["sharing"]["grants"] == 0
+
+
 def test_passwords(ctl):
     ctl("password", "verify", "info", "--stdin", input="x", code=NO_USER)
     ctl("password", "set", "info", "--stdin", input="pass word \t ü\nsecond line\n")
@@ -813,7 +860,7 @@ def test_status(ctl):
     assert file["size"] >= file["used"] > 0 and file["map"] >= file["size"]
     assert status["holds"] == {
         "main_domain": "company.com", "domains": 4, "records": 4, "names": 3, "passwords": 0,
-        "passwords_without_account": 0,
+        "passwords_without_account": 0, "sharing": {"owners": 0, "mailboxes": 0, "grants": 0},
     }  # fmt: skip
     sequence = file["sequence"]
     ctl("account", "add", "another")
