@@ -91,6 +91,8 @@ static void print_listeners(const struct postfix_facts *facts)
 		      "#       unix_listener auth-userdb {\n"
 		      "#         mode = 0660\n"
 		      "#         group = homing-policyd\n"
+		      "#         # With shared mailboxes mail processes ask here too, for an owner's home.\n"
+		      "#         #user = vmail\n"
 		      "#       }\n");
 	print("#     }\n");
 }
