@@ -1,9 +1,9 @@
 """The private servers of packaging/demo: Dovecot, homing-policyd, Postfix.
 
-They are those of the end-to-end tests, but configured by what `homingctl config dovecot` and
-`homingctl config postfix` print, and on free high ports of 127.0.0.21 to .23, beside whatever runs
-on this system. Two words of what is printed are changed, and said here: the submission service gets
-an address and a port of its own, because port 587 is the system's.
+They are those of the end-to-end tests, but configured by what `homingctl config dovecot`, the same
+with `--sharing`, and `homingctl config postfix` print, and on free high ports of 127.0.0.21 to .23,
+beside whatever runs on this system. Two words of what is printed are changed, and said here: the
+submission service gets an address and a port of its own, because port 587 is the system's.
 """
 
 import os
@@ -67,6 +67,12 @@ class Dovecot(dovecot.Dovecot):
                                    "lmtp_save_to_detail_mailbox": "yes",
                                    "lda_mailbox_autocreate": "yes"})
         self.ports = dict(zip(self.PORTS, ports))
+        # The tests close this socket; by Dovecot's own default mail processes may ask there.
+        self.raw += "\nservice auth {\n  unix_listener auth-userdb {\n    mode = 0666\n  }\n}\n"
+        # What sharing needs depends on the rest: homingctl reads it.
+        self.config.write_text(self.render())
+        self.raw += snippet(homing, "dovecot", "--sharing", "--separator", "/", "-c",
+                            str(self.config))
 
 
 class Policyd(policyd.Policyd):

@@ -38,7 +38,8 @@ def story(vmail):
 def give(path):
     """To Dovecot's auth user, as homingctl gives new files to the group `homing`."""
     os.chown(path, 0, grp.getgrnam("dovecot").gr_gid)
-    path.chmod(0o660 if path.name.endswith("-lock") else 0o640)
+    written = path.name.endswith("-lock") or path.name == "sharing.mdb"
+    path.chmod(0o660 if written else 0o640)
 
 
 class Homing:

@@ -9,7 +9,7 @@ import pytest
 
 import dovecot
 from dovecot import NEW
-from homing import Homing, homes, story  # noqa: F401
+from homing import Homing, story
 
 PASSWORD = "secret"
 SALES, ANN, BOB, EVE = "sales@company.com", "ann@client1.com", "bob@client1.com", "eve@client2.com"
@@ -40,19 +40,12 @@ class Pasted(dovecot.Dovecot):
                                          *options).stdout)
 
 
-def writable(homing):
-    """As an installation has it: mail processes write what is granted."""
-    for path in homing.path.glob("sharing.mdb*"):
-        path.chmod(0o660)
-
-
 @pytest.fixture
 def homing(place):
     homing = Homing(place / "directory")
     homing.apply(story(homing.vmail))
     for name in (SALES, ANN, BOB, EVE):
         homing.account(name, PASSWORD)
-    writable(homing)
     return homing
 
 
