@@ -1,6 +1,10 @@
 /* Several grants put together for one user, in the order of Dovecot's acl_object_rebuild_cache():
  * each kind of identifier that has something to say replaces what the weaker ones said, and groups
- * of one kind add up. For who finds out by itself which grants are meant. */
+ * of one kind add up. For who finds out by itself which grants are meant.
+ *
+ * Each half by itself. Dovecot asks which kind spoke last of either half: with it, a group that has
+ * nothing but negative rights lets the next group's rights be added to those of a weaker kind, if
+ * its name comes first. */
 #ifndef HOMING_RIGHTS_SUM_H
 #define HOMING_RIGHTS_SUM_H
 
@@ -8,7 +12,7 @@
 
 struct rights_sum {
 	bool owner; /* of the mailbox */
-	uint8_t last; /* the kind that spoke last, 0 none */
+	uint8_t last_rights, last_negative; /* the kind that spoke last, 0 none */
 	uint16_t rights, negative;
 };
 
@@ -25,12 +29,14 @@ static inline void rights_sum_add(struct rights_sum *sum, uint8_t kind, bool has
 {
 	if (sum->owner && kind < GRANTEE_OWNER)
 		return;
-	bool first = sum->last != kind;
-	sum->last = kind;
-	if (has_rights)
-		sum->rights = first ? rights : sum->rights | rights;
-	if (has_negative)
-		sum->negative = first ? negative : sum->negative | negative;
+	if (has_rights) {
+		sum->rights = sum->last_rights == kind ? sum->rights | rights : rights;
+		sum->last_rights = kind;
+	}
+	if (has_negative) {
+		sum->negative = sum->last_negative == kind ? sum->negative | negative : negative;
+		sum->last_negative = kind;
+	}
 }
 
 static inline uint16_t rights_sum_end(const struct rights_sum *sum)

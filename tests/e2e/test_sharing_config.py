@@ -69,7 +69,7 @@ class Names:
 def listed(client, names):
     """The mailboxes of others that LIST shows, without parents that only lead to them."""
     found = []
-    for line in client.list('""', f'"{names.pattern()}"')[1]:
+    for line in filter(None, client.list('""', f'"{names.pattern()}"')[1]):
         flags, name = re.match(rb'\((.*?)\) "?.*?"? "?([^"]+)"?$', line).groups()
         if name.startswith((b"shared", b"~")) and b"Noselect" not in flags and \
                 b"NonExistent" not in flags:
@@ -147,9 +147,10 @@ def test_a_subscription_is_the_users_own(pasted):
     client = pasted.imap(ANN, PASSWORD)
     name = pasted.names.of(SALES, "Offers", ANN)
     assert client.subscribe(f'"{name}"')[0] == "OK"
-    assert any(name.encode() in line for line in client.lsub('""', '"*"')[1])
+    pattern = f'"{pasted.names.pattern()}"'
+    assert any(name.encode() in line for line in client.lsub('""', pattern)[1])
     other = pasted.imap(BOB, PASSWORD)
-    assert not any(b"Offers" in (line or b"") for line in other.lsub('""', '"*"')[1])
+    assert not any(b"Offers" in (line or b"") for line in other.lsub('""', pattern)[1])
 
 
 def test_in_ones_own_domain_too(pasted):
@@ -181,7 +182,8 @@ def test_delivery_and_doveadm_work_with_it(pasted, homing):
     offer(pasted)
     pasted.deliver(ANN, "for ann")
     client = pasted.imap(ANN, PASSWORD)
-    assert int(client.select("INBOX")[1][0]) == 2  # the one that says whose it is, and this
+    client.select("INBOX")
+    assert len(client.search(None, "SUBJECT", '"for ann"')[1][0].split()) == 1
     done = pasted.doveadm("acl", "get", "-u", SALES, "Offers")
     assert done.returncode == 0 and "anyone@client1.com" in done.stdout, done.stderr
 
