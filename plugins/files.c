@@ -135,6 +135,24 @@ static int make_ready(struct homing_files *files, struct error *error)
 	return -1;
 }
 
+/* A new version where the files are not as they were when the last one was given out. */
+static void compare_versions(struct homing_files *files, uint64_t names, uint64_t grants)
+{
+	if (names != files->directory_version || grants != files->sharing_version) {
+		files->directory_version = names;
+		files->sharing_version = grants;
+		files->version++;
+	}
+}
+
+/* In the moment of a commit, the files are newer already than what a snapshot shows. What is then
+ * found out under the version of the files is of before, and must not be taken for what is after:
+ * this makes another version of it. */
+static void compare_snapshots(struct homing_files *files)
+{
+	compare_versions(files, directory_snapshot(files->reader), sharing_snapshot(files->sharing));
+}
+
 static int open_snapshots(struct homing_files *files, struct error *error)
 {
 	if (make_ready(files, error) < 0)
@@ -145,6 +163,7 @@ static int open_snapshots(struct homing_files *files, struct error *error)
 		directory_end(files->reader);
 		return -1;
 	}
+	compare_snapshots(files);
 	return 0;
 }
 
@@ -181,15 +200,14 @@ uint64_t homing_files_version(struct homing_files *files)
 {
 	struct error error = {0};
 
-	if (files->depth == 0 && make_ready(files, &error) < 0)
-		return ++files->version;
-	uint64_t names = directory_version(files->directory);
-	uint64_t grants = sharing_version(files->sharing);
-	if (names != files->directory_version || grants != files->sharing_version) {
-		files->directory_version = names;
-		files->sharing_version = grants;
-		files->version++;
+	if (files->depth > 0) {
+		compare_snapshots(files);
+		return files->version;
 	}
+	if (make_ready(files, &error) < 0)
+		return ++files->version;
+	compare_versions(files, directory_version(files->directory),
+			 sharing_version(files->sharing));
 	return files->version;
 }
 

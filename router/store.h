@@ -42,8 +42,11 @@ bool store_is_grown(const struct store_reader *reader);
 void store_close(struct store **store);
 
 /* A number that changes with every committed change, and when another file is opened. Reads
- * two words of the mapped file: no system call, no transaction. Equal numbers mean that an answer
- * kept from before still holds. Never 0. */
+ * two words of the mapped file: no system call, no transaction. Never 0.
+ *
+ * An answer is kept under the number of the snapshot that it is from, store_snapshot(); it holds while that
+ * equals this one. Never keep it under this one: while a commit is on its way to the disk, this is
+ * that of the new state already, and a snapshot that begins now still shows the old one. */
 uint64_t store_version(struct store *store);
 
 /* Is the path still the file that is open, and is the file whole? One system call where nothing
