@@ -230,8 +230,7 @@ void homing_files_written(struct homing_files *files, struct sharing_writer **wr
 {
 	sharing_writer_close(writer);
 	files->writing = FALSE;
-	files->version++; /* versions of another opening cannot be compared */
-	files->sharing_version = 0;
+	files->sharing_version = 0; /* versions of another opening cannot be compared */
 }
 
 void homing_files_log(struct homing_files *files, struct event *event, const char *doing,

@@ -71,14 +71,18 @@ static int stop_at_grant(const struct grant *grant ATTR_UNUSED, void *context AT
 	return 1;
 }
 
-static int stop_at_mailbox(const char *owner ATTR_UNUSED, const char *mailbox,
-			   const struct grant *grant ATTR_UNUSED, void *context)
+static bool is_below(const char *mailbox, const char *parent)
 {
-	const char *parent = context;
 	size_t length = strlen(parent);
 
 	return strncmp(mailbox, parent, length) == 0 &&
 	       (mailbox[length] == '\0' || mailbox[length] == MAILBOX_SEPARATOR);
+}
+
+static int stop_at_mailbox(const char *owner ATTR_UNUSED, const char *mailbox,
+			   const struct grant *grant ATTR_UNUSED, void *context)
+{
+	return is_below(mailbox, context) ? 1 : 0;
 }
 
 int homing_grants_exist(struct homing_session *session, const char *owner, const char *mailbox,
@@ -93,4 +97,35 @@ int homing_grants_exist(struct homing_session *session, const char *owner, const
 	if (ret < 0)
 		homing_session_failed(session, READING, &error);
 	return ret;
+}
+
+struct below {
+	const char *parent, *last;
+	ARRAY_TYPE(const_string) *mailboxes;
+};
+
+static int add_below(const char *owner ATTR_UNUSED, const char *mailbox,
+		     const struct grant *grant ATTR_UNUSED, void *context)
+{
+	struct below *below = context;
+
+	if (!is_below(mailbox, below->parent) ||
+	    (below->last != NULL && strcmp(below->last, mailbox) == 0))
+		return 0;
+	below->last = t_strdup(mailbox);
+	array_push_back(below->mailboxes, &below->last);
+	return 0;
+}
+
+int homing_grants_below(struct homing_session *session, const char *owner, const char *mailbox,
+			ARRAY_TYPE(const_string) *mailboxes)
+{
+	struct below below = {.parent = mailbox, .mailboxes = mailboxes};
+	struct error error = {0};
+
+	if (sharing_each_of_owner(homing_session_sharing(session), owner, add_below, &below, &error) >=
+	    0)
+		return 0;
+	homing_session_failed(session, READING, &error);
+	return -1;
 }

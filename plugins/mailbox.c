@@ -4,7 +4,7 @@
  * comes first, because what is done with it can be refused in many ways; before that, we see that
  * the grants could be written. What a crash in between leaves:
  *
- * - after deletion: grants on a mailbox that is not there. They go when one of that name is made.
+ * - after deletion: grants on a mailbox that is not there. They go before one of that name is made.
  * - after renaming: the same under the old name; the mailbox is with its owner alone.
  * - after creation: a mailbox that is with its owner alone. */
 #include "compat.h"
@@ -104,6 +104,53 @@ static int delete_box(struct mailbox *box)
 	return 0;
 }
 
+/* What older mailboxes of a name have left must not count for a new one, not for a moment. */
+
+static bool exists(struct mailbox_list *list, const char *vname)
+{
+	enum mailbox_existence existence = MAILBOX_EXISTENCE_NONE;
+	struct mailbox *box = mailbox_alloc(list, vname, MAILBOX_FLAG_READONLY |
+							  MAILBOX_FLAG_IGNORE_ACLS);
+	/* if in doubt, its grants stay */
+	bool found = mailbox_exists(box, FALSE, &existence) < 0 ||
+		     existence == MAILBOX_EXISTENCE_SELECT;
+
+	mailbox_free(&box);
+	return found;
+}
+
+static int forget_one(struct homing_session *session, struct mailbox_list *list, const char *owner,
+		      const char *name)
+{
+	const char *vname = homing_vname_of(list, name);
+	struct place place = {.owner = owner, .name = name};
+
+	if (vname == NULL || exists(list, vname))
+		return 0;
+	return change(session, write_deleted, &place);
+}
+
+/* At the place and below it, as far as no mailbox is there. 0, -1: logged. */
+static int forget_leftovers(struct homing_session *session, struct mailbox_list *list,
+			    const struct place *place)
+{
+	ARRAY_TYPE(const_string) left;
+	const char *name, *why;
+
+	if (place->name == NULL || place->name[0] == '\0')
+		return 0;
+	t_array_init(&left, 8);
+	if (homing_session_begin(session, &why) < 0)
+		return -1;
+	int ret = homing_grants_below(session, place->owner, place->name, &left);
+	homing_session_end(session);
+	array_foreach_elem(&left, name) {
+		if (ret == 0)
+			ret = forget_one(session, list, place->owner, name);
+	}
+	return ret;
+}
+
 /* Renaming */
 
 struct renaming {
@@ -117,10 +164,7 @@ static int write_renamed(struct sharing_writer *writer,
 	const struct renaming *renaming = context;
 	const struct place *from = &renaming->from, *to = &renaming->to;
 
-	/* to or from a name that cannot have grants */
-	if (from->name == NULL)
-		return sharing_mailbox_deleted(writer, to->owner, to->name, error);
-	if (to->name == NULL)
+	if (to->name == NULL) /* one that cannot have grants */
 		return sharing_mailbox_deleted(writer, from->owner, from->name, error);
 	return sharing_mailbox_renamed(writer, from->owner, from->name, to->owner, to->name, error);
 }
@@ -131,9 +175,8 @@ static int rename_box(struct mailbox *box, struct mailbox *dest)
 	struct renaming renaming = {.from = place_of(box), .to = place_of(dest)};
 
 	int granted = has_grants(ours->session, &renaming.from, TRUE);
-	if (granted == 0)
-		granted = has_grants(ours->session, &renaming.to, TRUE);
-	if (granted < 0 || (granted > 0 && try_writing(ours->session) < 0)) {
+	if (granted < 0 || (granted > 0 && try_writing(ours->session) < 0) ||
+	    forget_leftovers(ours->session, dest->list, &renaming.to) < 0) {
 		mail_storage_set_internal_error(box->storage);
 		return -1;
 	}
@@ -163,30 +206,6 @@ static int write_created(struct sharing_writer *writer,
 				       creation->parent, error);
 }
 
-static bool exists(struct mailbox *box)
-{
-	enum mailbox_existence existence = MAILBOX_EXISTENCE_NONE;
-	struct mailbox *same = mailbox_alloc(box->list, box->vname, MAILBOX_FLAG_READONLY |
-								       MAILBOX_FLAG_IGNORE_ACLS);
-	/* if in doubt, its grants stay */
-	bool found = mailbox_exists(same, FALSE, &existence) < 0 ||
-		     existence == MAILBOX_EXISTENCE_SELECT;
-
-	mailbox_free(&same);
-	return found;
-}
-
-/* What an older mailbox of the name has left must not count for the new one, not for a moment. */
-static int forget_leftovers(struct mailbox *box, struct homing_session *session,
-			    struct place *place)
-{
-	int left = has_grants(session, place, FALSE);
-
-	if (left > 0 && !exists(box))
-		left = change(session, write_deleted, place);
-	return left < 0 ? -1 : 0;
-}
-
 static int copy_from_parent(struct mailbox *box, struct homing_session *session,
 			    struct creation *creation)
 {
@@ -209,15 +228,14 @@ static int create_box(struct mailbox *box, const struct mailbox_update *update, 
 	/* what Dovecot makes by itself, as at the first login, does not wait for our files */
 	bool must = !mailbox_is_autocreated(box);
 
-	if (creation.place.name != NULL &&
-	    forget_leftovers(box, ours->session, &creation.place) < 0 && must) {
+	if (forget_leftovers(ours->session, box->list, &creation.place) < 0 && must) {
 		mail_storage_set_internal_error(box->storage);
 		return -1;
 	}
 	if (ours->module_ctx.super.create_box(box, update, directory) < 0)
 		return -1;
-	/* a mere folder of other mailboxes has no ACL */
-	if (directory || creation.place.name == NULL)
+	/* a mere folder of other mailboxes has no ACL, where the format knows such */
+	if (creation.place.name == NULL || (directory && !exists(box->list, box->vname)))
 		return 0;
 	if (copy_from_parent(box, ours->session, &creation) < 0 && must) {
 		mail_storage_set_internal_error(box->storage);

@@ -14,6 +14,7 @@ import pytest
 
 import dovecot
 import homing
+from sharing import World
 from test_broken import BREAKAGES, mend, save
 
 imaplib.Commands["LISTRIGHTS"] = imaplib.Commands["MOVE"] = ("AUTH", "SELECTED")
@@ -717,6 +718,45 @@ def test_the_inbox_is_shared_as_any_mailbox(two):
         assert other.select(box), box
 
 
+def leave(sharing, owner, box, who):
+    """A grant on a mailbox that is not there, as a crash between deletion and its end leaves it."""
+    sharing.homing.ctl("share", "grant", owner, box, who, "lr")
+    sharing.readable()
+
+
+def test_what_an_older_mailbox_left_counts_for_no_new_one(sharing, two):
+    owner, other = two
+    for box in ("Made", "Renamed", "Renamed/Child"):
+        leave(sharing, owner.user, box, other.user)
+    owner.create("Made")
+    assert owner.acl("Made") == {}
+    assert other.rights(shared(owner.user, "Made")) == ""
+    owner.create("Team/Child")
+    owner.ok("RENAME", "Team", "Renamed")
+    assert owner.acl("Renamed") == owner.acl("Renamed/Child") == {}
+    # an attempt to make one that is there takes nothing from it
+    owner.setacl("Made", other.user, "l")
+    owner.no("CREATE", "Made")
+    assert owner.acl("Made") == {other.user: "l"}
+
+
+def test_a_mere_folder_of_mailboxes_has_no_grants(top):
+    """Where the format knows such; in Maildir++ it is a mailbox."""
+    for driver, grants in (("sdbox", {}), ("maildir", {"other@company.com": "lr"})):
+        world = World(top / f"sharing-folder-{driver}", driver=driver)
+        for name in ("owner@company.com", "other@company.com"):
+            world.account(name)
+        with world.server, world.session("owner@company.com") as owner, \
+                world.session("other@company.com") as other:
+            owner.ok("CREATE", "Team")
+            owner.ok("SETACL", "Team", "other@company.com", "lr")
+            owner.ok("CREATE", "Team/Folder/")
+            listed = world.homing.ctl("share", "list", "owner@company.com", "Team/Folder").stdout
+            assert ("other@company.com" in listed) == bool(grants), listed
+            owner.ok("CREATE", "Team/Folder/Box")
+            assert other.rights("shared/owner@company.com/Team/Folder/Box") == "lr"
+
+
 @pytest.mark.parametrize("name", [
     "per%cent", "st*ar", "a&-b", "til~de", "quo\\\"te", "sp ace", "&AOQA9gD8-", "#hash", "d.ot",
     "x" * 200, "(paren)", "[bracket]", "back\\\\slash",
@@ -949,7 +989,7 @@ def test_what_others_put_there_counts_against_the_owners_quota(top, login):
         owner.create("Team")
         owner.setacl("Team", friend.user, "lrwi")
         big = "x" * 9000
-        assert friend.append(shared(owner.user, "Team"), big)[0] == "OK"
+        assert owner.append("INBOX", big)[0] == "OK"  # which the friend does not see
         assert friend.append(shared(owner.user, "Team"), big)[0] == "OK"
         status, text = friend.append(shared(owner.user, "Team"), big)
         assert status == "NO" and "OVERQUOTA" in text, text
@@ -1026,6 +1066,14 @@ def test_defaults_from_inbox_are_copied_to_new_mailboxes(sharing, top, login):
         assert owner.acl("New") == {user.user: "lrk"}
         user.create(shared(owner.user, "ByUser"))
         assert owner.acl("ByUser") == {user.user: "lrk"}
+        # what the defaults hide, a grant on the whole account still shows
+        owner.setacl("INBOX", user.user, "")
+        grant_whole(other, owner.user, user.user, "lr")
+        owner.ok("DELETE", "ByUser")
+        owner.create("Seen")
+        owner.setacl("Seen", user.user, "lr")
+        assert shared(owner.user, "Seen") in user.list(shared(owner.user, "%"))
+        assert user.rights(shared(owner.user, "Trash")) == "lr"
 
 
 def test_a_user_without_the_plugin_keeps_vfile(top, login):
@@ -1148,6 +1196,22 @@ def test_broken_files_shut_others_out_and_leave_owners_their_mail(breakable, fil
     assert other.select(box)
     owner.setacl("Team", other.user, "l")
     assert other.rights(box) == "l"
+
+
+def test_mail_finds_its_way_while_grants_cannot_be_read(breakable):
+    """Also to accounts whose INBOX Dovecot has to make first."""
+    sharing, owner, _ = breakable
+    sharing.homing.ctl("account", "add", "new@company.com", "--password-stdin", text=f"{PASSWORD}\n")
+    home = Path(sharing.vmail) / "company.com" / "new"
+    home.mkdir()
+    os.chown(home, UID, UID)
+    sharing.readable()
+    (sharing.homing.path / "sharing.mdb").unlink()
+    for user in ("new@company.com", owner.user):
+        deliver(sharing, user, "in spite of all")
+    new = Session(sharing.server, "new@company.com")
+    assert messages(new, "INBOX") == 1
+    new.close()
 
 
 def test_a_write_that_fails_is_a_no_and_one_error(breakable):
