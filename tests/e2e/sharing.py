@@ -84,11 +84,13 @@ class World:
         self.mail = folder / "mail"
         self.mail.mkdir(parents=True)
         os.chown(self.mail, UID, UID)
+        mine = self.location("%{user | domain}", "%{user | username}") if dovecot.NEW else \
+            {"mail_location": self.location("%d", "%n")["location"]}
         self.server = dovecot.Dovecot(
             folder / "server", [dovecot.accounts(self.homing.path)],
             [dovecot.accounts(self.homing.path)],
             settings={"mail_access_groups": "dovecot", "auth_debug": None, "log_debug": None,
-                      **(settings or {})},
+                      **mine, **(settings or {})},
             raw=self.render(acl or {}) + raw)
 
     def account(self, name, groups=()):
@@ -112,13 +114,9 @@ class World:
         imap = ["imap_acl"] + (["imap_homing_acl"] if ours else [])
         text = plugins(*every)
         text += "protocol imap {\n" + plugins(*([] if dovecot.NEW else every), *imap) + "}\n"
-        if dovecot.NEW:
-            mine = self.location("%{user | domain}", "%{user | username}")
-            others = self.location("%{owner_domain}", "%{owner_username}")
-        else:
-            mine, others = self.location("%d", "%n"), self.location("%%d", "%%n")
-        text += block("namespace inbox", {"inbox": "yes", "prefix": "", "separator": self.separator,
-                                          **mine})
+        others = self.location("%{owner_domain}", "%{owner_username}") if dovecot.NEW else \
+            self.location("%%d", "%%n")
+        text += block("namespace inbox", {"inbox": "yes", "prefix": "", "separator": self.separator})
         prefix = "shared/$user/" if dovecot.NEW else "shared/%%u/"
         text += block("namespace shared", {
             "type": "shared", "separator": self.separator, "subscriptions": "no",
