@@ -114,7 +114,7 @@ class World:
         imap = ["imap_acl"] + (["imap_homing_acl"] if ours else [])
         text = plugins(*every)
         text += "protocol imap {\n" + plugins(*([] if dovecot.NEW else every), *imap) + "}\n"
-        others = self.location("%{owner_domain}", "%{owner_username}") if dovecot.NEW else \
+        others = self.location("%{owner_user | domain}", "%{owner_user | username}") if dovecot.NEW else \
             self.location("%%d", "%%n")
         text += block("namespace inbox", {"inbox": "yes", "prefix": "", "separator": self.separator})
         prefix = "shared/$user/" if dovecot.NEW else "shared/%%u/"
