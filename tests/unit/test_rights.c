@@ -105,7 +105,7 @@ static const struct rights_user bob = {
 };
 static const struct rights_user nobody = {.user = ""};
 
-static void grants_add_up_as_dovecot_adds_them(void **state)
+static void grants_add_up_from_the_weakest_kind_to_the_strongest(void **state)
 {
 	static const struct {
 		const char *owner, *own, *whole, *rights;
@@ -125,6 +125,12 @@ static void grants_add_up_as_dovecot_adds_them(void **state)
 		{"info@company.com", "$a@client1.com lr,$b@client1.com ip", "", "lrip", NULL},
 		{"info@company.com", "$a@client1.com lr,$b@client1.com -r", "", "l", NULL},
 		{"info@company.com", "$a@client1.com lr,$c@client1.com ip", "", "lr", NULL},
+		/* each half by itself: what a group takes away says nothing about what weaker kinds gave,
+		 * whichever group's name comes first */
+		{"info@company.com", "anyone rw,$a@client1.com -x,$b@client1.com lx", "", "l", NULL},
+		{"info@company.com", "anyone rw,$a@client1.com lx,$b@client1.com -x", "", "l", NULL},
+		{"info@company.com", "anyone rw,$a@client1.com -x", "", "rw", NULL},
+		{"info@company.com", "anyone -l,$a@client1.com lr,$b@client1.com -x", "", "lr", NULL},
 		/* an override is stronger than the user's own */
 		{"info@company.com", "bob@client1.com lrw,!$a@client1.com l", "", "l", NULL},
 		{"info@company.com", "bob@client1.com lrw,!$a@client1.com ,!$b@client1.com s", "", "s", NULL},
@@ -386,7 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(letters_are_those_of_rfc_4314),
-		cmocka_unit_test(grants_add_up_as_dovecot_adds_them),
+		cmocka_unit_test(grants_add_up_from_the_weakest_kind_to_the_strongest),
 		cmocka_unit_test(an_identifier_means_what_a_login_would_open),
 		cmocka_unit_test(refusals_say_what_is_wrong),
 		cmocka_unit_test(a_user_is_known_by_groups_and_domains),

@@ -288,9 +288,8 @@ static uint16_t model_rights(struct model *model, const char *user, const char *
 		return RIGHTS_ALL;
 	for (int kind = is_owner ? GRANTEE_OWNER : GRANTEE_ANYONE; kind <= GRANTEE_GROUP_OVERRIDE;
 	     kind++) {
-		bool first = true;
+		bool first = true, first_negative = true;
 
-		/* by name: groups are in order in grantees[], and other kinds match once */
 		for (size_t i = 0; i < GRANTEES - USERS; i++) {
 			if ((int)grantees[i].kind != kind || !model_means(&grantees[i], user, owner))
 				continue;
@@ -302,8 +301,9 @@ static uint16_t model_rights(struct model *model, const char *user, const char *
 			if (grant->has_rights)
 				rights = first ? grant->rights : rights | grant->rights;
 			if (grant->has_negative)
-				negative = first ? grant->negative : negative | grant->negative;
-			first = false;
+				negative = first_negative ? grant->negative : negative | grant->negative;
+			first = first && !grant->has_rights;
+			first_negative = first_negative && !grant->has_negative;
 		}
 	}
 	return rights & (uint16_t)~negative;
@@ -831,7 +831,7 @@ static void killed_writers_lose_nothing_of_others(void **state)
 		children[i] = start_session(folder, i, &slots[i]);
 	if (sharing_open(folder, &sharing, &error) < 0)
 		fail_msg("%s", error.text);
-	while (time(NULL) < end) {
+	while (time(NULL) < end || kills < 20) {
 		unsigned victim = (unsigned)(support_random(&random) % SLOTS);
 		int status;
 
