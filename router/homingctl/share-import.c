@@ -13,7 +13,9 @@
 
 #include "output.h"
 #include "share-folders.h"
+#include "shared-dict.h"
 #include "sharing-write.h"
+#include "string-set.h"
 #include "vfile-line.h"
 #include "vfile-tree.h"
 
@@ -33,6 +35,7 @@ struct import {
 	struct imported *grants;
 	size_t count, allocated;
 	size_t mailbox_begin; /* of the mailbox at hand, in `grants` */
+	struct string_set with_file; /* mailboxes of the owner at hand that have an ACL file */
 	size_t files, not_taken;
 	json_t *problems; /* with --json */
 	struct error error;
@@ -172,6 +175,9 @@ static int take_folder(const struct vfile_folder *folder, void *context)
 
 	if (!folder->has_acl)
 		return 0;
+	if (folder->mailbox &&
+	    string_set_add(&import->with_file, folder->mailbox, strlen(folder->mailbox)) < 0)
+		return out_of_memory(import);
 	if (asprintf(&path, "%s/" VFILE_NAME, folder->path) < 0)
 		return out_of_memory(import);
 	ssize_t length = read_file(folder->fd, &bytes);
@@ -187,6 +193,79 @@ static int take_folder(const struct vfile_folder *folder, void *context)
 	return answer;
 }
 
+/* dovecot-acl-list names the mailboxes on which others have rights. One without a file has them from
+ * elsewhere: the global ACLs, or the defaults. */
+
+static bool has_file(struct import *import, const char *stored)
+{
+	char mailbox[MAILBOX_SIZE];
+
+	/* whose separator it has depends on the layout */
+	for (const char *separator = "./"; *separator; separator++) {
+		if (vfile_name_parse(stored, *separator, mailbox) != NULL)
+			continue;
+		for (size_t i = 0; i < import->with_file.count; i++)
+			if (strcmp(import->with_file.items[i].bytes, mailbox) == 0)
+				return true;
+	}
+	return false;
+}
+
+static int check_list(struct import *import, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+	char *text = NULL;
+	size_t size = 0;
+
+	if (!stream) {
+		if (fd >= 0)
+			return out_of_memory(import);
+		if (errno != ENOENT && errno != ENOTDIR)
+			report(import, path, 0, "", strerror(errno));
+		return 0;
+	}
+	for (size_t number = 1; getline(&text, &size, stream) >= 0; number++) {
+		text[strcspn(text, "\n")] = '\0';
+		/* the time of the file, and the mailbox */
+		const char *name = strchr(text, ' ');
+
+		if (name && !has_file(import, name + 1))
+			report(import, path, number, text,
+			       "others have rights there, but not from a " VFILE_NAME
+			       " of its own: from global ACLs or defaults, or it is gone");
+	}
+	free(text);
+	fclose(stream);
+	return 0;
+}
+
+static int check_lists(struct import *import)
+{
+	static const char *const places[] = {"", "/mailboxes", "/.imap"};
+	int answer = 0;
+
+	for (size_t i = 0; i < sizeof places / sizeof places[0] && answer == 0; i++) {
+		char *path;
+
+		if (asprintf(&path, "%s%s/" VFILE_NAME "-list", import->at->folder, places[i]) < 0)
+			return out_of_memory(import);
+		answer = check_list(import, path);
+		free(path);
+	}
+	return answer;
+}
+
+static int take_owner(struct import *import)
+{
+	int answer = vfile_tree_walk(import->at->folder, take_folder, import, &import->error);
+
+	if (answer == 0)
+		answer = check_lists(import);
+	string_set_finish(&import->with_file);
+	return answer;
+}
+
 /* acl_shared_dict names owners. One without a folder in the list would be forgotten. */
 
 static bool has_folder(const struct import *import, const char *owner)
@@ -197,51 +276,79 @@ static bool has_folder(const struct import *import, const char *owner)
 	return false;
 }
 
-/* Of a file dictionary `shared/shared-boxes/user/TO/FROM` and `shared/shared-boxes/anyone/FROM`; of a table
- * that was printed or exported, the first column. NULL: the line names nobody. */
-static char *owner_in(char *text)
-{
-	static const char dict[] = "shared/shared-boxes/";
+struct dict_line {
+	struct import *import;
+	const char *file;
+	size_t number;
+	struct string_set seen; /* owners stand there once for each whom they share with */
+	const char *domain;	 /* of a bare name: the main domain */
+};
 
-	text[strcspn(text, "\r\n")] = '\0';
-	if (strncmp(text, dict, strlen(dict)) == 0)
-		return strrchr(text, '/') + 1;
-	text += strspn(text, "\"' ");
-	text[strcspn(text, "\"',;| \t")] = '\0';
-	return strchr(text, '@') ? text : NULL;
+static void check_owner(const char *owner, void *context)
+{
+	struct dict_line *line = context;
+	struct import *import = line->import;
+	char why[GRANTEE_WHY_SIZE];
+	struct grantee known;
+
+	int added = string_set_add(&line->seen, owner, strlen(owner));
+	if (added < 0)
+		out_of_memory(import);
+	if (added <= 0)
+		return;
+	int found = grantee_parse(import->session.reader, owner, line->domain, &known, why,
+				  &import->error);
+	if (found == 0)
+		report(import, line->file, line->number, owner, why);
+	else if (found > 0 && known.kind != GRANTEE_USER)
+		report(import, line->file, line->number, owner, "is no account");
+	else if (found > 0 && !has_folder(import, known.name))
+		report(import, line->file, line->number, owner,
+		       "shares mailboxes, but the list has no folder of this owner");
 }
 
-static int check_owner(struct import *import, const char *file, size_t line, char *text)
+static int check_dict_lines(struct import *import, FILE *stream, struct dict_line *line)
 {
-	char *owner = owner_in(text);
-	struct share_owner known;
+	struct shared_dict state = {0};
+	char *text = NULL;
+	size_t size = 0;
 
-	if (!owner)
-		return 0;
-	if (share_owner_parse(&import->session, owner, &known) != 0)
-		import->not_taken++;
-	else if (!has_folder(import, known.name))
-		report(import, file, line, owner, "shares mailboxes, but the list has no folder of this owner");
-	return 0;
+	while (import->error.code == ERROR_NONE && getline(&text, &size, stream) >= 0) {
+		char *shown = strdup(text);
+
+		if (!shown)
+			return out_of_memory(import);
+		shown[strcspn(shown, "\r\n")] = '\0';
+		line->number++;
+		if (!shared_dict_line(&state, text, check_owner, line))
+			report(import, line->file, line->number, shown,
+			       "no line of an acl_shared_dict, or of a dump of its tables");
+		free(shown);
+	}
+	free(text);
+	if (ferror(stream))
+		error_set(&import->error, ERROR_IO, "%s: %s", line->file, strerror(errno));
+	return import->error.code == ERROR_NONE ? 0 : -1;
 }
 
 static int check_dict(struct import *import)
 {
 	const char *file = import->call->options[OPTION_SHARED_DICT];
-	FILE *stream = file ? fopen(file, "re") : NULL;
-	char *text = NULL;
-	size_t size = 0;
 
 	if (!file)
 		return 0;
+	struct dict_line line = {.import = import, .file = file};
+	line.domain = directory_main_domain(import->session.reader, &import->error);
+	if (!line.domain)
+		return -1;
+	FILE *stream = fopen(file, "re");
 	if (!stream)
 		return error_set(&import->error, errno == ENOENT ? ERROR_MISSING : ERROR_IO, "%s: %s", file,
 				 strerror(errno));
-	for (size_t line = 1; getline(&text, &size, stream) >= 0; line++)
-		check_owner(import, file, line, text);
-	free(text);
+	int answer = check_dict_lines(import, stream, &line);
+	string_set_finish(&line.seen);
 	fclose(stream);
-	return 0;
+	return answer;
 }
 
 /* Writing */
@@ -289,7 +396,7 @@ static int collect(struct import *import)
 {
 	for (size_t i = 0; i < import->folders.count; i++) {
 		import->at = &import->folders.list[i];
-		if (vfile_tree_walk(import->at->folder, take_folder, import, &import->error) < 0)
+		if (take_owner(import) < 0)
 			return -1;
 	}
 	return check_dict(import);
@@ -347,9 +454,10 @@ const struct command share_import_command = {
 	.summary = "Take over the grants of Dovecot's own ACL backend",
 	.help = "LIST (- is standard input) has a line `OWNER TAB FOLDER` for each account: the folder of\n"
 		"the mail location, as /var/vmail/example.org/info/Maildir. The files dovecot-acl in it are\n"
-		"read, in Maildir++, LAYOUT=fs and dbox folders; they stay as they are. --shared-dict names the\n"
-		"file of acl_shared_dict, or an exported table of an SQL one: who shares there and is not in LIST\n"
-		"is reported. Each line that cannot be taken is reported with its file and the reason, and then\n"
+		"read, in Maildir++, LAYOUT=fs, dbox and mbox folders; they stay as they are. Global ACL files\n"
+		"are not read; a mailbox in dovecot-acl-list without a file of its own is reported. --shared-dict\n"
+		"names the file of acl_shared_dict, or a dump or CSV of the tables of an SQL one: who shares there\n"
+		"and is not in LIST is reported. Each line that cannot be taken is reported with its file and the reason, and then\n"
 		"nothing is written and the exit code is 65; --force takes the rest.\n",
 	.options = OPTION(OPTION_SHARED_DICT) | OPTION(OPTION_DRY_RUN) | OPTION(OPTION_FORCE),
 	.least = 1,

@@ -79,28 +79,64 @@ static bool is_guid(const char *name)
 	return strlen(name) == 32 && strspn(name, "0123456789abcdef") == 32;
 }
 
+/* The listescape plugin, and mailbox_list_storage_escape_char: `\2e` is a dot inside a part. What cannot
+ * be told from a name that is really so must not become a grant on another mailbox. */
+static bool is_escaped(const char *name)
+{
+	static const char hex[] = "0123456789abcdefABCDEF";
+
+	while ((name = strchr(name, '\\')) != NULL)
+		if (strspn(++name, hex) >= 2)
+			return true;
+	return false;
+}
+
+const char *vfile_name_parse(const char *stored, char separator, char mailbox_r[MAILBOX_SIZE])
+{
+	char name[MAX_PATH];
+
+	if (is_escaped(stored))
+		return "the folder's name is escaped (listescape); share it again by IMAP";
+	const char *why = decode(stored, name, sizeof name);
+	if (why)
+		return why;
+	/* here it is a mailbox that is called so, and not the whole account */
+	if (strcmp(name, "*") == 0) {
+		strcpy(mailbox_r, name);
+		return NULL;
+	}
+	return mailbox_parse(name, separator, mailbox_r);
+}
+
 /* `relative` is the folder below the root, without dbox-Mails. */
 static const char *name_mailbox(struct walk *walk, const char *relative, bool root_is_inbox)
 {
+	static const char of_root[] =
+		"of the root: it counts for mailboxes that have none of their own; share these instead, or "
+		"the whole account (*)";
 	char separator = '/';
-	char name[MAX_PATH];
 
 	if (relative[0] == '\0') {
 		if (!root_is_inbox)
-			return "the ACL is what new mailboxes would get (of the root); there is none such here";
+			return of_root;
 		strcpy(walk->mailbox, "INBOX");
 		return NULL;
 	}
+	if (strcmp(relative, "mailboxes") == 0)
+		return of_root;
 	if (strncmp(relative, "mailboxes/", 10) == 0) {
 		relative += 10;
+	} else if (strncmp(relative, ".imap/", 6) == 0) { /* the control folder of mbox */
+		relative += 6;
 	} else if (relative[0] == '.') {
 		relative++;
 		separator = '.';
+		if (strchr(relative, '/'))
+			return "in a folder below a mailbox's that is no mailbox";
 	}
 	if (is_guid(relative))
 		return "LAYOUT=index: the mailbox's name is not in the folder's; share it again by IMAP";
-	const char *why = decode(relative, name, sizeof name);
-	return why ? why : mailbox_parse(name, separator, walk->mailbox);
+	return vfile_name_parse(relative, separator, walk->mailbox);
 }
 
 static bool exists_at(int fd, const char *name, mode_t type)
@@ -110,12 +146,18 @@ static bool exists_at(int fd, const char *name, mode_t type)
 	return fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && (status.st_mode & S_IFMT) == type;
 }
 
+/* A dbox mailbox may be called `cur` too. */
+static bool is_maildir(int fd)
+{
+	return exists_at(fd, "cur", S_IFDIR) && !exists_at(fd, "cur/" MESSAGES, S_IFDIR);
+}
+
 /* Tells of one folder, whose ACL file is in it or in its dbox-Mails. */
 static int tell(struct walk *walk, int fd)
 {
 	size_t length = strlen(walk->path);
 	bool dbox = exists_at(fd, MESSAGES, S_IFDIR);
-	bool maildir = exists_at(fd, "cur", S_IFDIR);
+	bool maildir = is_maildir(fd);
 	const char *relative = walk->path + walk->root_length;
 	struct vfile_folder folder = {.fd = fd, .is_mailbox = dbox || maildir};
 
@@ -138,12 +180,12 @@ static int tell(struct walk *walk, int fd)
 	return answer;
 }
 
-static bool is_skipped(const char *name)
+static bool is_skipped(const char *name, bool maildir)
 {
-	static const char *const names[] = {".", "..", "cur", "new", "tmp", MESSAGES, NULL};
+	static const char *const names[] = {".", "..", MESSAGES, "cur", "new", "tmp"};
 
-	for (const char *const *skipped = names; *skipped; skipped++)
-		if (strcmp(name, *skipped) == 0)
+	for (size_t i = 0; i < (maildir ? 6 : 3); i++)
+		if (strcmp(name, names[i]) == 0)
 			return true;
 	return false;
 }
@@ -168,6 +210,7 @@ static int visit(struct walk *walk, int fd, const char *name, unsigned depth)
 /* Takes the descriptor. */
 static int descend(struct walk *walk, int fd, unsigned depth)
 {
+	bool maildir = is_maildir(fd);
 	int answer = tell(walk, fd);
 	DIR *folder = answer == 0 ? fdopendir(fd) : NULL;
 
@@ -185,7 +228,7 @@ static int descend(struct walk *walk, int fd, unsigned depth)
 			break;
 		}
 		bool could_be = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
-		if (!could_be || is_skipped(entry->d_name))
+		if (!could_be || is_skipped(entry->d_name, maildir))
 			continue;
 		answer = visit(walk, dirfd(folder), entry->d_name, depth);
 		if (answer != 0)

@@ -1,5 +1,6 @@
 /* The mailboxes of one owner on disk, and the ACL files of Dovecot's own backend in them: Maildir++
- * (`.A.B`), LAYOUT=fs (`A/B`), and dbox (`mailboxes/A/B/dbox-Mails`). */
+ * (`.A.B`), LAYOUT=fs (`A/B`), dbox (`mailboxes/A/B/dbox-Mails`), and the control folder of mbox
+ * (`.imap/A/B`). */
 #ifndef HOMINGCTL_VFILE_TREE_H
 #define HOMINGCTL_VFILE_TREE_H
 
@@ -23,5 +24,8 @@ typedef int vfile_folder_cb(const struct vfile_folder *folder, void *context);
  * links are not followed. -1 failed. */
 MUST_CHECK int vfile_tree_walk(const char *root, vfile_folder_cb *each, void *context,
 			       struct error *error);
+
+/* From a name as Dovecot stores it (modified UTF-7, or UTF-8). NULL if fine, else why not. */
+const char *vfile_name_parse(const char *stored, char separator, char mailbox_r[MAILBOX_SIZE]);
 
 #endif

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -256,6 +257,68 @@ def test_what_cannot_be_taken_over_is_named_with_its_line(homing, place):
         (OWNER, "Box", INFO): ("lrs", None),
         (OWNER, "Box", "anyone"): ("l", None),
     }
+
+
+def acl_folder(root, name, text, *folders):
+    for folder in folders or ("cur",):
+        (root / name / folder).mkdir(parents=True, exist_ok=True)
+    (root / name / "dovecot-acl").write_text(text)
+
+
+def test_a_mailbox_whose_name_is_a_star_is_not_the_whole_account(homing, place):
+    for account, root, box in [(OWNER, place / "maildir", ".*"), (INFO, place / "fs", "*")]:
+        (root / "cur").mkdir(parents=True)
+        acl_folder(root, box, f"user={BOB} lr\n")
+        (place / "list").write_text(f"{account}\t{root}\n")
+        homing.ctl("share", "import-vfile", str(place / "list"))
+    rows = json.loads(homing.ctl("share", "with", BOB, "--json").stdout)
+    assert {(row["owner"], row["mailbox"]) for row in rows} == {(OWNER, "\\x2a"), (INFO, "\\x2a")}
+
+
+def test_no_folder_is_taken_for_another_mailbox(homing, place):
+    line = f"user={BOB} lr\n"
+    root = place / "box"
+    acl_folder(root, "mailboxes/cur/dbox-Mails", line, ".")
+    acl_folder(root, "mailboxes/tmp/deep/dbox-Mails", line, ".")
+    acl_folder(root, "mailboxes", line, ".")
+    acl_folder(root, ".", line, ".")
+    acl_folder(place / "mbox", ".imap/A/B.c", line, ".")
+    acl_folder(place / "maildir", ".a\\2eb", line)
+    acl_folder(place / "maildir", ".Box/courierimap", line, ".")
+    (place / "list").write_text(f"{OWNER}\t{root}\n{INFO}\t{place}/mbox\n{BOB}\t{place}/maildir\n")
+    done = homing.ctl("share", "import-vfile", str(place / "list"), "--force", "--json")
+    assert {os.path.relpath(one["file"], place) for one in json.loads(done.stdout)["not_taken"]} == {
+        "box/dovecot-acl", "box/mailboxes/dovecot-acl", "maildir/.a\\2eb/dovecot-acl",
+        "maildir/.Box/courierimap/dovecot-acl"}
+    assert set(grants(homing)) == {(OWNER, "cur", BOB), (OWNER, "tmp/deep", BOB), (INFO, "A/B.c", BOB)}
+
+
+def test_rights_that_come_from_elsewhere_are_noticed_in_the_list_of_mailboxes(homing, place):
+    root = place / "mail"
+    acl_folder(root, ".gr&APwA3w-.Sub", f"user={BOB} lr\n")
+    (root / ".Elsewhere" / "cur").mkdir(parents=True)
+    (root / "dovecot-acl-list").write_text("1700000000 gr&APwA3w-.Sub\n1700000000 Elsewhere\n")
+    (place / "list").write_text(f"{OWNER}\t{root}\n")
+    said = refused(homing, DATA, "import-vfile", str(place / "list"))
+    assert "dovecot-acl-list:2: 1700000000 Elsewhere" in said and "acl-list:1:" not in said
+    assert not grants(homing)
+
+
+@pytest.mark.parametrize("made", ["sqlite3 {} .dump", "sqlite3 -csv {} 'select * from user_shares'",
+                                  "sqlite3 {} 'select * from user_shares'"])
+def test_owners_in_a_database_are_missed_where_the_list_has_no_folder(homing, place, made):
+    database, out = place / "db", place / "out"
+    rows = f"insert into user_shares values('{OWNER}', '{BOB}', '1'), ('info%client2.com', '{BOB}', '1')"
+    subprocess.run(["sqlite3", str(database)], check=True, text=True, input=(
+        "create table user_shares (from_user varchar(100) not null,\n to_user varchar(100) not null,\n"
+        f" dummy char(1), primary key (from_user, to_user));\n{rows};\n"))
+    with open(out, "w") as stream:
+        subprocess.run(["sh", "-c", made.format(database)], check=True, stdout=stream)
+    acl_folder(place, "mail", f"user={BOB} lr\n")
+    (place / "list").write_text(f"{OWNER}\t{place}/mail\n")
+    done = homing.ctl("share", "import-vfile", str(place / "list"), "--shared-dict", str(out), "--json",
+                      check=False)
+    assert [one["text"] for one in json.loads(done.stdout)["not_taken"]] == ["info%client2.com"]
 
 
 def test_the_list_of_folders_is_checked_as_a_whole(homing, place):
