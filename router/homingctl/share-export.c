@@ -38,6 +38,8 @@ struct export {
 	struct grants whole; /* of the account */
 	struct written *mailboxes; /* of the owner at hand: those with grants */
 	size_t mailbox_count;
+	const char *mailbox; /* at hand */
+	size_t whole_files;  /* of this owner, into which the grants of the whole account went */
 	size_t files, problems;
 	struct error error;
 };
@@ -111,6 +113,7 @@ struct expansion {
 	FILE *text;
 	const struct grant *grant;
 	const struct grants *own; /* an account with a grant of its own has a line already */
+	size_t accounts;
 };
 
 static int put_account(enum entry_kind kind, const char *local, const char *domain, void *context)
@@ -123,6 +126,7 @@ static int put_account(enum entry_kind kind, const char *local, const char *doma
 	if (has_grantee(expansion->own, &who) ||
 	    strcmp(who.name, expansion->export->at->owner.name) == 0)
 		return 0;
+	expansion->accounts++;
 	return put_halves(expansion->export, expansion->text, expansion->grant, &who);
 }
 
@@ -141,8 +145,16 @@ static int put_domain(struct export *export, FILE *text, const struct grant *gra
 		       export->at->owner.name, grant->who.name);
 		return 0;
 	}
-	return directory_each_entry(export->session.reader, grant->who.name, ENTRY_ACCOUNT, put_account,
-				    &expansion, &export->error);
+	if (directory_each_entry(export->session.reader, grant->who.name, ENTRY_ACCOUNT, put_account,
+				 &expansion, &export->error) < 0)
+		return -1;
+	char *mailbox = share_mailbox_text(export->mailbox, '/');
+	if (!mailbox)
+		return out_of_memory(export);
+	print("%s: %s: anyone@%s is written as %zu accounts\n", export->at->owner.name, mailbox,
+	      grant->who.name, expansion.accounts);
+	free(mailbox);
+	return 0;
 }
 
 static int put_grants(struct export *export, FILE *text, const struct grants *grants,
@@ -168,6 +180,7 @@ static int make_text(struct export *export, const char *mailbox, char **text_r)
 	struct grants own;
 	size_t size;
 
+	export->mailbox = mailbox;
 	if (read_grants(export, mailbox, &own) < 0) {
 		free(own.list);
 		return -1;
@@ -246,6 +259,7 @@ static int export_folder(const struct vfile_folder *folder, void *context)
 		return 0;
 	}
 	mark_seen(export, folder->mailbox);
+	export->whole_files += export->whole.count > 0;
 	int answer = make_text(export, folder->mailbox, &text);
 	if (answer == 0)
 		answer = put_file(export, folder, text);
@@ -283,6 +297,7 @@ static void forget_owner(struct export *export)
 	free(export->whole.list);
 	export->mailboxes = NULL;
 	export->mailbox_count = 0;
+	export->whole_files = 0;
 	export->whole = (struct grants){0};
 }
 
@@ -331,6 +346,9 @@ static int export_owner(struct export *export)
 	if (become_root_again() < 0)
 		return error_set(&export->error, ERROR_PERMISSION, "become root again: %s",
 				 strerror(errno));
+	if (answer == 0 && export->whole.count > 0)
+		print("%s: *: written into each of %zu mailboxes\n", export->at->owner.name,
+		      export->whole_files);
 	if (answer == 0)
 		report_unseen(export);
 	return answer;
@@ -383,7 +401,7 @@ const struct command share_export_command = {
 		"import-vfile. A file dovecot-acl goes into the folder of each mailbox with grants. Where one is\n"
 		"already, --force replaces it, and removes those of mailboxes without grants. What that backend\n"
 		"does not have is written out: * into every mailbox that there is, anyone@domain as every account\n"
-		"that the directory has today. Afterwards `doveadm acl recalc -A` makes its lists anew.\n"
+		"that the directory has today; each is said. Afterwards `doveadm acl recalc -A` makes its lists anew.\n"
 		"Exit code 65 if something could not be written; each is reported.\n",
 	.options = OPTION(OPTION_DRY_RUN) | OPTION(OPTION_FORCE),
 	.least = 1,
