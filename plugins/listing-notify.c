@@ -26,7 +26,8 @@ static void watch(struct shared_notify *notify, struct mail_namespace *ns)
 		if (other->list == ns->list)
 			return;
 	}
-	if (mailbox_list_notify_init(ns->list, notify->notify.mask, &one) == 0)
+	/* 1 from a list with an index, whatever the header says */
+	if (mailbox_list_notify_init(ns->list, notify->notify.mask, &one) >= 0)
 		array_push_back(&notify->owners, &one);
 }
 

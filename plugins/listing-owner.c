@@ -129,6 +129,8 @@ struct mail_namespace *shared_owner_open(struct shared_root *root,
 	if (ns == NULL)
 		return NULL;
 	set_prefix(ns, owner->prefix);
+	/* NOTIFY asks what is subscribed in it before anything else */
+	shared_subscriptions_fill(root, ns->list);
 	/* else NOTIFY takes no interest in it: Dovecot's LIST would have marked it so */
 	if ((ns->flags & NAMESPACE_FLAG_UNUSABLE) == 0)
 		ns->flags |= NAMESPACE_FLAG_USABLE;

@@ -91,6 +91,8 @@ int shared_has_granted(struct shared_root *root, const char *owner);
 
 /* Reads the file of the namespace with subscriptions again if it changed. -1: the error is set. */
 int shared_subscriptions_read(struct shared_root *root, struct mailbox_list *source);
+/* What has been read of them, for the list of a new namespace. */
+void shared_subscriptions_fill(struct shared_root *root, struct mailbox_list *automatic);
 /* For a list's subscriptions_refresh; of any list. */
 int homing_subscriptions_refresh(struct mailbox_list *source, struct mailbox_list *dest);
 /* For a list's set_subscribed; of any list. */

@@ -81,6 +81,18 @@ static int has_below(const struct real_question *question, struct mailbox_list *
 	return end(question->root, list, &iterator) < 0 ? -1 : found ? 1 : 0;
 }
 
+/* Not every layout lists the owner's INBOX under the name that stands for it. */
+static bool is_mailbox(struct mailbox_list *list, const char *vname)
+{
+	enum mailbox_existence existence;
+	struct mailbox *box = mailbox_alloc(list, vname, MAILBOX_FLAG_READONLY);
+	bool found = mailbox_exists(box, FALSE, &existence) == 0 &&
+		     existence == MAILBOX_EXISTENCE_SELECT;
+
+	mailbox_free(&box);
+	return found;
+}
+
 static enum mailbox_info_flags subscribed_flags(const struct real_question *question,
 						const char *vname)
 {
@@ -120,11 +132,13 @@ static int add_top(const struct real_question *question, struct mailbox_list *li
 	int below = top->below ? 1 : has_below(question, list, vname);
 	if (below < 0)
 		return -1;
-	enum mailbox_info_flags flags = top->there ? top->flags & ~of_children
-						   : MAILBOX_NONEXISTENT;
+	bool there = (top->there && (top->flags & MAILBOX_NONEXISTENT) == 0) ||
+		     is_mailbox(list, vname);
+	enum mailbox_info_flags flags = there ? top->flags & ~(of_children | MAILBOX_NONEXISTENT)
+					      : MAILBOX_NONEXISTENT;
 	flags |= below > 0 ? MAILBOX_CHILDREN : MAILBOX_NOCHILDREN;
 	flags |= subscribed_flags(question, vname);
-	if ((!top->there && below == 0) || !is_selected(question, flags))
+	if ((!there && below == 0) || !is_selected(question, flags))
 		return 0;
 	struct real_mailbox *mailbox = array_append_space(mailboxes);
 	mailbox->vname = p_strdup(pool, vname);

@@ -350,19 +350,42 @@ static void fill_root(struct shared_root *root)
 	}
 }
 
-static void fill_automatic(struct shared_root *root, struct mailbox_list *list)
+static void fill_from(struct mailbox_list *list, const struct names *names, const char *prefix)
 {
-	const struct names *names = root->subscribed;
 	const char *top = t_strndup(list->ns->prefix, list->ns->prefix_len - 1);
-	const struct name *owner = names_find(names, top);
+	size_t length = strlen(prefix) - 1;
+	const struct name *owner = names_find(names, t_strndup(prefix, length));
 
-	clear_tree(list);
 	if (owner == NULL)
 		return;
 	for (unsigned i = names_position(names, owner); i < owner->end; i++) {
 		if (names->list[i].named)
-			add_to_tree(list, names->list[i].vname);
+			add_to_tree(list, t_strconcat(top, names->list[i].vname + length, NULL));
 	}
+}
+
+static void fill_automatic(struct shared_root *root, struct mailbox_list *list)
+{
+	const char *prefix = prefix_below(root, list->ns->prefix, root);
+
+	clear_tree(list);
+	fill_from(list, root->subscribed, list->ns->prefix);
+	/* the owner may have been named otherwise then */
+	if (prefix != NULL && strcmp(prefix, list->ns->prefix) != 0)
+		fill_from(list, root->subscribed, prefix);
+}
+
+void shared_subscriptions_fill(struct shared_root *root, struct mailbox_list *automatic)
+{
+	struct homing_list *homing = homing_list_of(automatic);
+
+	if (homing == NULL || root->subscribed == NULL ||
+	    (automatic->ns->flags & NAMESPACE_FLAG_SUBSCRIPTIONS) != 0)
+		return;
+	T_BEGIN {
+		fill_automatic(root, automatic);
+	} T_END;
+	homing->subscribed_number = root->subscribed_number;
 }
 
 int homing_subscriptions_refresh(struct mailbox_list *source, struct mailbox_list *dest)
@@ -374,13 +397,10 @@ int homing_subscriptions_refresh(struct mailbox_list *source, struct mailbox_lis
 		return from->module_ctx.super.subscriptions_refresh(source, dest);
 	struct shared_root *root = to->root;
 	int ret = shared_subscriptions_read(root, source);
-	if (to->automatic && (to->subscribed_number != root->subscribed_number ||
-			      dest->subscriptions == NULL)) {
-		fill_automatic(root, dest);
-		to->subscribed_number = root->subscribed_number;
-	} else if (!to->automatic) {
+	if (!to->automatic)
 		fill_root(root);
-	}
+	else if (to->subscribed_number != root->subscribed_number)
+		shared_subscriptions_fill(root, dest);
 	return ret;
 }
 

@@ -189,7 +189,6 @@ static void hook_automatic(struct mailbox_list *list, struct homing_list *homing
 	homing->automatic = TRUE;
 	/* a LIST that does not name the prefix does not come here */
 	list->ns->flags &= ~(NAMESPACE_FLAG_LIST_PREFIX | NAMESPACE_FLAG_LIST_CHILDREN);
-	/* NOTIFY looks in it before anything has been read */
 	list->subscriptions = mailbox_tree_init(mail_namespace_get_sep(list->ns));
 	v->iter_init = automatic_iter_init;
 	v->iter_next = automatic_iter_next;

@@ -28,6 +28,7 @@ MAILBOXES = {
     "dora@client2.com": {"Mixed": "l", "Mixed/One": None, "Mixed/Two": "l", "Mixed/Two/x": "l"},
     "erik@client1.com": {"Box": None},
     "frida@client2.com": {"Own": None},
+    "hugo@client2.com": {},
 }
 AWKWARD = ["a&b", "per%cent", "st*r", 'q"uote', "\u00fcml\u00e4ut", "in~side", "back\\slash",
            "many words here", "(paren)", "[bracket]", "^caret", "x" * 180]
@@ -210,7 +211,9 @@ class Session:
         return [name for name, _, _ in self.list(reference, quote(pattern))]
 
     def close(self):
-        self.client.shutdown()
+        if self.client is not None:
+            self.client.shutdown()
+        self.client = None
 
 
 def joined(answers):
