@@ -1,6 +1,7 @@
 """For tests/bench/sharing: Dovecots that differ in their ACLs alone, mailboxes made without IMAP, and
 an IMAP client that costs little."""
 
+import contextlib
 import json
 import os
 import random
@@ -269,7 +270,8 @@ class Stock(Setup):
         self.write_dictionary(entries(case))
 
     def write_dictionary(self, pairs):
-        self.dictionary.unlink(missing_ok=True)
+        for path in (self.dictionary, Path(f"{self.dictionary}.lock")):  # of one that was given up
+            path.unlink(missing_ok=True)
         with self.dictionary.open("w") as file:
             for who, whose in pairs:
                 file.write(f"shared/shared-boxes/user/{who}/{whose}\n1\n")
@@ -541,10 +543,10 @@ class Session:
     def abandon(self):
         """Ends the process, which does not see that its client has gone."""
         self.close()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, 9)
-        except ProcessLookupError:
-            pass
+        while Path(f"/proc/{self.pid}").exists():
+            time.sleep(0.01)
 
     def __enter__(self):
         return self
