@@ -233,6 +233,8 @@ class Pair:
                 session.append("Mine")
 
     def stop(self):
+        for owner in self.owners.values():
+            owner.close()
         for world in self.worlds.values():
             world.server.stop()
 
