@@ -15,6 +15,7 @@
 #include "directory.h"
 #include "owner-place.h"
 #include "sharing-plugins.h"
+#include "sharing.h"
 
 static bool is_yes(const char *value)
 {
@@ -44,6 +45,22 @@ static bool loads(const struct live *live, const char *protocol, const char *plu
 	int has = block ? setting_list_has(block, "mail_plugins", plugin) : -1;
 
 	return has >= 0 ? has : setting_list_has(live->root, "mail_plugins", plugin) > 0;
+}
+
+static uint64_t count_grants(const struct live *live)
+{
+	struct sharing *sharing = NULL;
+	struct sharing_statistics statistics = {0};
+	struct error ignored = {0};
+
+	if (sharing_open(live->directory, &sharing, &ignored) == 0 &&
+	    sharing_begin(sharing, &ignored) == 0) {
+		if (sharing_statistics(sharing, &statistics, &ignored) < 0)
+			statistics.grants = 0;
+		sharing_end(sharing);
+	}
+	sharing_close(&sharing);
+	return statistics.grants;
 }
 
 /* Do the settings ask for Homing's plugin anywhere? */
@@ -485,8 +502,17 @@ static void check_spaces(struct live *live)
 
 void live_check_sharing(struct live *live)
 {
-	if (!is_set_up(live))
+	if (!is_set_up(live)) {
+		uint64_t grants = count_grants(live);
+
+		if (grants > 0)
+			live_report(live, "mail_plugins",
+				    "`homingctl config dovecot --sharing` prints what is missing",
+				    "sharing.mdb has grants (%llu), but homing_acl is not loaded: they count for "
+				    "nothing",
+				    (unsigned long long)grants);
 		return;
+	}
 	check_plugins(live);
 	check_settings(live);
 	check_namespaces(live);

@@ -225,6 +225,13 @@ def test_nothing_is_said_of_who_shares_nothing(ctl, tmp_path):  # noqa: F811
     assert live(ctl, fill(LIVE_23 + stock, ctl), tmp_path, code=0) == []
 
 
+def test_grants_that_nobody_asks_for_are_found(ctl, tmp_path):  # noqa: F811
+    ctl("share", "grant", "info@company.com", "Box", "info@client1.com", "lr")
+    found = live(ctl, fill(LIVE_23, ctl), tmp_path)
+    assert [finding["setting"] for finding in found] == ["mail_plugins"]
+    assert "(1)" in found[0]["problem"] and "--sharing" in found[0]["change"]
+
+
 def test_accounts_of_different_users_of_the_system_are_found(ctl, tmp_path):  # noqa: F811
     ctl("account", "add", "other@client1.com", "--uid", "4711")
     found = live(ctl, fill(text_of("23"), ctl), tmp_path)
