@@ -130,20 +130,40 @@ static void print_services(const struct sharing_snippet *snippet)
 		print("\n");
 }
 
+/* Of the INBOX's namespace, or for all. */
+static const char *mail_setting(const struct sharing_snippet *snippet, const char *name)
+{
+	const char *value = snippet->inbox ? setting_or(snippet->inbox, name, "") : "";
+
+	return value[0] ? value : setting_or(snippet->root, name, "");
+}
+
+/* 2.4: has Maildir the layout fs? It is not enough to look at the top level: `doveconf -a` prints `fs`
+ * there for everybody, and Dovecot has another default for Maildir. */
+static bool has_layout_fs(const struct sharing_snippet *snippet)
+{
+	const struct setting *maildir = setting_block(snippet->root, "maildir", "");
+	const char *of_inbox = snippet->inbox ? setting_or(snippet->inbox, "mailbox_list_layout", "") : "";
+	const char *of_maildir = maildir ? setting_or(maildir, "mailbox_list_layout", "") : "";
+
+	return strcmp(of_inbox[0] ? of_inbox : of_maildir, "fs") == 0;
+}
+
 /* The separator that mail programs see now; 0 if it is not known. */
 static char present_separator(const struct sharing_snippet *snippet)
 {
-	const struct setting *root = snippet->root;
 	const char *set = snippet->inbox ? setting_or(snippet->inbox, "separator", "") : "";
-	const char *location = setting_or(root, "mail_location", "");
-	const char *driver = setting_or(root, "mail_driver", "");
+	const char *location = mail_setting(snippet, "location");
+	const char *driver = mail_setting(snippet, "mail_driver");
 
+	if (!location[0])
+		location = setting_or(snippet->root, "mail_location", "");
 	if (set[0])
 		return set[0];
 	if (strncmp(location, "maildir:", 8) == 0)
 		return strstr(location, ":LAYOUT=fs") ? '/' : '.';
 	if (strcmp(driver, "maildir") == 0)
-		return strcmp(setting_or(root, "mailbox_list_layout", ""), "fs") == 0 ? '/' : '.';
+		return has_layout_fs(snippet) ? '/' : '.';
 	return location[0] || driver[0] ? '/' : 0;
 }
 
@@ -163,14 +183,6 @@ static void print_inbox(const struct sharing_snippet *snippet)
 		      "# mail programs and Sieve scripts then say Work/2026 for Work.2026 too.");
 	print("\nnamespace %s {\n  inbox = yes\n  separator = %c\n}\n\n",
 	      snippet->inbox && snippet->inbox->value[0] ? snippet->inbox->value : "inbox", sign);
-}
-
-/* Of the INBOX's namespace, or for all. */
-static const char *mail_setting(const struct sharing_snippet *snippet, const char *name)
-{
-	const char *value = snippet->inbox ? setting_or(snippet->inbox, name, "") : "";
-
-	return value[0] ? value : setting_or(snippet->root, name, "");
 }
 
 static void print_private(const char *what)

@@ -341,20 +341,26 @@ def test_a_default_path_of_2_4_is_said(ctl, tmp_path):  # noqa: F811
 
 
 SEPARATORS = [
-    ("mail_location = maildir:~/Maildir\n", [], "."),
-    ("mail_location = maildir:~/Maildir:LAYOUT=fs\n", [], "/"),
-    ("mail_location = sdbox:~/sdbox\n", [], "/"),
-    ("mail_location = maildir:~/Maildir\n", ["--separator", "/"], "/"),
-    ("namespace x {\n  inbox = yes\n  separator = |\n}\n", [], "|"),
+    ("2.3", "mail_location = maildir:~/Maildir\n", [], "."),
+    ("2.3", "mail_location = maildir:~/Maildir:LAYOUT=fs\n", [], "/"),
+    ("2.3", "mail_location = sdbox:~/sdbox\n", [], "/"),
+    ("2.3", "mail_location = maildir:~/Maildir\n", ["--separator", "/"], "/"),
+    ("2.3", "namespace x {\n  inbox = yes\n  separator = |\n}\n", [], "|"),
+    # doveconf of 2.4 prints the layout fs for everybody, but it is not Maildir's
+    ("2.4", "mail_driver = maildir\nmailbox_list_layout = fs\n", [], "."),
+    ("2.4", "mail_driver = maildir\nmaildir {\n  mailbox_list_layout = fs\n}\n", [], "/"),
+    ("2.4", "mail_driver = mdbox\nmailbox_list_layout = fs\n", [], "/"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("settings, options, sign", SEPARATORS)
-def test_the_separator_stays_unless_asked_for(ctl, tmp_path, settings, options, sign):  # noqa: F811
-    text = shown(ctl, tmp_path, "2.3", settings, *options)
+@pytest.mark.parametrize("version, settings, options, sign", SEPARATORS)
+def test_the_separator_stays_unless_asked_for(ctl, tmp_path, version, settings,  # noqa: F811
+                                              options, sign):
+    text = shown(ctl, tmp_path, version, settings, *options)
     name = "x" if "namespace x" in settings else "inbox"
+    user = "$user" if version == "2.4" else "%%u"
     assert f"  separator = {sign}\n" in block(text, f"namespace {name}")
-    assert f"  separator = {sign}\n  prefix = shared{sign}%%u{sign}\n" in text
+    assert f"  separator = {sign}\n  prefix = shared{sign}{user}{sign}\n" in text
     assert ("will see" in text) == ("--separator" in options)
 
 
