@@ -288,9 +288,11 @@ void homing_mailbox_allocated(struct mailbox *box)
 	ours->session = session;
 	ours->module_ctx.super = *v;
 	box->vlast = &ours->module_ctx.super;
-	v->create_box = create_box;
-	v->delete_box = delete_box;
-	v->rename_box = rename_box;
+	if (!homing_session_is_copy(session)) {
+		v->create_box = create_box;
+		v->delete_box = delete_box;
+		v->rename_box = rename_box;
+	}
 	v->get_status = get_status;
 	v->get_metadata = get_metadata;
 	MODULE_CONTEXT_SET(box, homing_mailbox_module, ours);

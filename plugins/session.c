@@ -13,6 +13,7 @@ struct homing_session {
 	struct homing_settings settings;
 	const char *actor;
 	struct homing_files *files;
+	bool is_copy;
 
 	struct rights_user me;
 	uint64_t me_version; /* of the directory that `me` was read from; 0 not yet */
@@ -26,10 +27,50 @@ struct homing_session {
 
 static MODULE_CONTEXT_DEFINE_INIT(homing_user_module, &mail_user_module_register);
 
+/* of this process, for is_copy() */
+static ARRAY(struct homing_session *) all_sessions = ARRAY_INIT;
+
+/* dsync between an account and a folder makes a second user of the same name, with the folder as its
+ * mail location, while the first is at it. */
+static bool is_copy(const struct mail_user *user)
+{
+	struct homing_session *session;
+
+	array_foreach_elem(&all_sessions, session) {
+		if (session->user->dsyncing &&
+		    strcmp(session->user->username, user->username) == 0)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+static void remember(struct homing_session *session)
+{
+	if (!array_is_created(&all_sessions))
+		i_array_init(&all_sessions, 2);
+	session->is_copy = is_copy(session->user);
+	array_push_back(&all_sessions, &session);
+}
+
+static void forget(const struct homing_session *gone)
+{
+	struct homing_session *const *session;
+
+	array_foreach(&all_sessions, session) {
+		if (*session == gone) {
+			array_delete(&all_sessions, array_foreach_idx(&all_sessions, session), 1);
+			break;
+		}
+	}
+	if (array_count(&all_sessions) == 0)
+		array_free(&all_sessions);
+}
+
 static void session_deinit(struct mail_user *user)
 {
 	struct homing_session *session = HOMING_USER_CONTEXT(user);
 
+	forget(session);
 	rights_user_finish(&session->me);
 	session->module_ctx.super.deinit(user);
 	homing_files_unref(&session->files);
@@ -51,6 +92,7 @@ static void create_session(struct mail_user *user, const struct homing_settings 
 	session->settings = *settings;
 	session->actor = actor_of(user, settings);
 	session->files = homing_files_ref(settings->directory);
+	remember(session);
 	session->module_ctx.super = *v;
 	user->vlast = &session->module_ctx.super;
 	v->deinit = session_deinit;
@@ -82,6 +124,11 @@ struct homing_session *homing_session_of(struct mail_user *user)
 	while (user->autocreated && user->creator != NULL)
 		user = user->creator;
 	return HOMING_USER_CONTEXT(user);
+}
+
+bool homing_session_is_copy(const struct homing_session *session)
+{
+	return session->is_copy;
 }
 
 const char *homing_session_actor(struct homing_session *session)

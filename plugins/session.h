@@ -21,6 +21,10 @@ HOMING_EXPORT struct homing_session *homing_session_of(struct mail_user *user);
  * logged in; what the directory calls it is in homing_session_me(). */
 const char *homing_session_actor(struct homing_session *session);
 
+/* Is it the other side of `doveadm sync` or `backup` between an account and a folder? Its mailboxes are
+ * a copy of the account's, and what happens to them is nothing to the account's grants. */
+bool homing_session_is_copy(const struct homing_session *session);
+
 /* Opens snapshots of directory.mdb and sharing.mdb, in this order, and brings `me` up to date if the
  * directory changed. May be nested; end as often as begun. -1: logged, *error_r for a client that
  * may only learn that something failed. Once in each round of the event loop it looks whether the
