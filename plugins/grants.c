@@ -75,6 +75,8 @@ static bool is_below(const char *mailbox, const char *parent)
 {
 	size_t length = strlen(parent);
 
+	if (length == 0)
+		return TRUE;
 	return strncmp(mailbox, parent, length) == 0 &&
 	       (mailbox[length] == '\0' || mailbox[length] == MAILBOX_SEPARATOR);
 }

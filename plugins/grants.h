@@ -22,7 +22,8 @@ const struct grant *homing_grant_to(const ARRAY_TYPE(homing_grant) *grants,
 /* Is there any grant on the mailbox, or with `below` on one below it? 1, 0, -1: logged. */
 int homing_grants_exist(struct homing_session *session, const char *owner, const char *mailbox,
 			bool below);
-/* Those of the mailbox and the ones below it that have grants, each once, on the data stack. -1: logged. */
+/* Those of the mailbox and the ones below it ("": all of the owner) that have grants, each once, on
+ * the data stack. -1: logged. */
 int homing_grants_below(struct homing_session *session, const char *owner, const char *mailbox,
 			ARRAY_TYPE(const_string) *mailboxes);
 

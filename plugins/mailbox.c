@@ -244,6 +244,72 @@ static int create_box(struct mailbox *box, const struct mailbox_update *update, 
 	return 0;
 }
 
+/* A mailbox that is gone
+ *
+ * Somebody has taken it out of storage, or a crash has left its grants: LIST shows it to others, from the
+ * index, until one opens it. Its grants go then, but only where storage has another mailbox with
+ * grants of this owner: else all of it may be away, as a file system that is not mounted. The INBOX
+ * proves nothing, because Dovecot and what is delivered make it anew, and its grants never go so. */
+
+static bool is_other_mailbox(struct mailbox_list *list, const struct place *place,
+			     const char *name)
+{
+	const char *vname = homing_vname_of(list, name);
+	enum mailbox_existence existence = MAILBOX_EXISTENCE_NONE;
+
+	if (vname == NULL || name[0] == '\0' || strcmp(name, place->name) == 0 ||
+	    strcmp(name, "INBOX") == 0)
+		return FALSE;
+	struct mailbox *box = mailbox_alloc(list, vname, MAILBOX_FLAG_READONLY |
+							  MAILBOX_FLAG_IGNORE_ACLS);
+	bool found = mailbox_exists(box, FALSE, &existence) == 0 &&
+		     existence == MAILBOX_EXISTENCE_SELECT;
+	mailbox_free(&box);
+	return found;
+}
+
+static bool is_storage_there(struct homing_session *session, struct mailbox_list *list,
+			     const struct place *place)
+{
+	ARRAY_TYPE(const_string) granted;
+	const char *name, *why;
+
+	t_array_init(&granted, 8);
+	if (homing_session_begin(session, &why) < 0)
+		return FALSE;
+	int ret = homing_grants_below(session, place->owner, "", &granted);
+	homing_session_end(session);
+	if (ret < 0)
+		return FALSE;
+	array_foreach_elem(&granted, name) {
+		if (is_other_mailbox(list, place, name))
+			return TRUE;
+	}
+	return FALSE;
+}
+
+static void forget_gone(struct homing_session *session, struct mailbox *box)
+{
+	struct place place = place_of(box);
+
+	mail_storage_last_error_push(box->storage);
+	if (has_grants(session, &place, FALSE) > 0 && strcmp(place.name, "INBOX") != 0 &&
+	    is_storage_there(session, box->list, &place))
+		(void)forget_one(session, box->list, place.owner, place.name);
+	mail_storage_last_error_pop(box->storage);
+}
+
+static int open_box(struct mailbox *box)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+
+	int ret = ours->module_ctx.super.open(box);
+	if (ret < 0 && !box->creating && !box->deleting && !mailbox_is_autocreated(box) &&
+	    mailbox_get_last_mail_error(box) == MAIL_ERROR_NOTFOUND)
+		forget_gone(ours->session, box);
+	return ret;
+}
+
 /* Reading without opening */
 
 /* Dovecot answers for a mailbox that nobody opened from its index of mailboxes (STATUS of dbox mailboxes,
@@ -289,6 +355,7 @@ void homing_mailbox_allocated(struct mailbox *box)
 	ours->module_ctx.super = *v;
 	box->vlast = &ours->module_ctx.super;
 	if (!homing_session_is_copy(session)) {
+		v->open = open_box;
 		v->create_box = create_box;
 		v->delete_box = delete_box;
 		v->rename_box = rename_box;

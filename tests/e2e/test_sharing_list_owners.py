@@ -254,6 +254,39 @@ def test_names_with_every_character_are_listed_and_opened(world, login):
             owner.ok("DELETE", quote(utf7(name)))
 
 
+# Mailboxes that are gone
+
+
+def test_a_mailbox_that_is_gone_is_listed_until_it_is_used(start_world):
+    world = start_world()
+    me, name = Session(world.ours, ME), world.name("Alone", ALICE)
+    mail = world.homing.vmail / "client1.com" / "alice" / "Mail"
+    shutil.rmtree(mail / ".Alone")
+    assert name in shown(me, "*")
+    assert me.command("EXAMINE", quote(name))[0] == "NO"
+    assert name not in shown(me, "*")
+    # the name is free, and nobody has rights on what is made of it
+    owner = Session(world.ours, ALICE)
+    owner.ok("CREATE", "Alone")
+    assert me.command("EXAMINE", quote(name))[0] == "NO"
+    assert name not in shown(me, "*")
+    me.close()
+    owner.close()
+
+
+def test_nothing_is_forgotten_while_the_owners_storage_is_away(start_world):
+    world = start_world()
+    me, name = Session(world.ours, ME), world.name("Alone", ALICE)
+    mail = world.homing.vmail / "client1.com" / "alice" / "Mail"
+    mail.rename(mail.with_name("away"))
+    assert me.command("EXAMINE", quote(name))[0] == "NO"
+    assert name in shown(me, "*")
+    shutil.rmtree(mail, ignore_errors=True)
+    mail.with_name("away").rename(mail)
+    me.ok("EXAMINE", quote(name))
+    me.close()
+
+
 # Whole accounts, and administrators
 
 
