@@ -30,6 +30,7 @@ static void hashes_are_those_of_siphash(void **state)
 	assert_true(known_hash(key, message, sizeof message) == 0xa129ca6149be45e5);
 }
 
+/* So few that no set is full, whatever the key is: odds of 10^-9. */
 static void only_what_was_added_is_known(void **state)
 {
 	struct known *known = known_create();
@@ -37,9 +38,9 @@ static void only_what_was_added_is_known(void **state)
 	(void)state;
 	assert_non_null(known);
 	known_at(known, 1);
-	for (unsigned i = 0; i < 1000; i++)
+	for (unsigned i = 0; i < 100; i++)
 		known_add(known, statement_of(known, 1, i));
-	for (unsigned i = 0; i < 1000; i++) {
+	for (unsigned i = 0; i < 100; i++) {
 		assert_true(known_has(known, statement_of(known, 1, i)));
 		assert_false(known_has(known, statement_of(known, 2, i)));
 		assert_false(known_has(known, statement_of(known, 1, 1000 + i)));
