@@ -375,3 +375,62 @@ def cases(pair, kind):
 def test_each_command_is_allowed_or_refused(pair, kind):
     for rights in cases(pair, kind):
         pair.compare(kind, rights)
+
+
+# What owners say of themselves. Only negative rights take their `a`, as with stock.
+OWNERS = {
+    "owner": [("owner", "{}")],
+    "own name": [(OWNER, "{}")],
+    "negative owner": [("owner", ALL), ("-owner", "{}")],
+}
+
+
+def owners_rights(kind, rights):
+    if kind == "negative owner":
+        return {right for right in ALL if right not in rights}
+    return set(rights) | {"a"}
+
+
+class OwnersCase:
+    """An owner's own mailbox with one message."""
+
+    def __init__(self, world, kind, rights, number):
+        self.world, self.name = world, world.name(f"Own{number}")
+        with world.session(OWNER) as owner:
+            owner.ok("CREATE", quote(self.name))
+            owner.append(self.name)
+            for who, letters in OWNERS[kind]:
+                owner.ok("SETACL", quote(self.name), who, quote(letters.format(rights)))
+
+    def outcomes(self):
+        with self.world.session(OWNER) as owner:
+            found = {"MYRIGHTS": owner.rights(self.name),
+                     "SELECT": owner.select(self.name)[0] == "OK"}
+            for command, flag in (("STORE \\Seen", "\\Seen"), ("STORE \\Deleted", "\\Deleted"),
+                                  ("STORE \\Flagged", "\\Flagged")):
+                found[command] = False
+                if found["SELECT"]:
+                    owner.command("STORE", "1", "+FLAGS.SILENT", f"({flag})")
+                    answer = owner.ok("FETCH", "1", "(FLAGS)")["FETCH"][-1].decode()
+                    found[command] = flag in answer
+            owner.command("UNSELECT")
+            owner.client.state = "AUTH"
+            found["APPEND"] = owner.append(self.name)[0] == "OK"
+            child = quote(self.name + self.world.separator + "Child")
+            found["CREATE below"] = owner.command("CREATE", child)[0] == "OK"
+            found["GETACL"] = owner.command("GETACL", quote(self.name))[0] == "OK"
+            found["SETACL"] = owner.command("SETACL", quote(self.name), THIRD, "lr")[0] == "OK"
+        return found
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_owners_limit_themselves(pair, kind):
+    for rights in SAMPLE:
+        pair.number += 1
+        found = {backend: OwnersCase(world, kind, rights, pair.number).outcomes()
+                 for backend, world in pair.worlds.items()}
+        all_expected = expected(owners_rights(kind, rights))
+        wrong = {command: (outcome, all_expected[command])
+                 for command, outcome in found["homing"].items() if outcome != all_expected[command]}
+        assert not wrong, ("Homing", kind, rights, wrong)
+        assert found["homing"] == found["vfile"], (kind, rights)
