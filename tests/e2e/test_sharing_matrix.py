@@ -425,7 +425,7 @@ class OwnersCase:
 
 @pytest.mark.parametrize("kind", OWNERS)
 def test_owners_limit_themselves(pair, kind):
-    for rights in SAMPLE:
+    for rights in cases(pair, kind):
         pair.number += 1
         found = {backend: OwnersCase(world, kind, rights, pair.number).outcomes()
                  for backend, world in pair.worlds.items()}
