@@ -18,7 +18,8 @@ import re
 import dovecot
 import homing as homing_module
 
-for command in ("LISTRIGHTS", "MOVE", "UNSELECT", "NOTIFY", "GETMETADATA", "GETQUOTAROOT", "IDLE"):
+for command in ("LISTRIGHTS", "MOVE", "UNSELECT", "NOTIFY", "GETMETADATA", "SETMETADATA", "GETQUOTAROOT",
+                "IDLE"):
     imaplib.Commands.setdefault(command, ("AUTH", "SELECTED"))
 
 UID = int(dovecot.MAIL_UID)
@@ -80,8 +81,9 @@ class World:
     """One server. `settings` are the server's, `acl` the plugin's."""
 
     def __init__(self, folder, backend="homing", driver="maildir", separator="/", homing=None,
-                 settings=None, acl=None, raw=""):
+                 settings=None, acl=None, raw="", more_plugins=(), more_imap=()):
         self.backend, self.driver, self.separator = backend, driver, separator
+        self.more_plugins, self.more_imap = list(more_plugins), list(more_imap)
         self.homing = homing or directory(folder / "homing")
         self.folder = folder
         self.mail = folder / "mail"
@@ -113,8 +115,8 @@ class World:
 
     def render(self, acl):
         ours = self.backend == "homing"
-        every = ["acl"] + (["homing_acl"] if ours else [])
-        imap = ["imap_acl"] + (["imap_homing_acl"] if ours else [])
+        every = ["acl"] + (["homing_acl"] if ours else []) + self.more_plugins
+        imap = ["imap_acl"] + (["imap_homing_acl"] if ours else []) + self.more_imap
         text = plugins(*every)
         text += "protocol imap {\n" + plugins(*([] if dovecot.NEW else every), *imap) + "}\n"
         others = self.location("%{owner_user | domain}", "%{owner_user | username}") if dovecot.NEW else \
