@@ -54,6 +54,19 @@ static int root_find_list(struct mailbox_list **list, const char *vname)
 	return 1;
 }
 
+/* What is with an owner has its path from the owner's list. What was not found stays here, and
+ * Dovecot's function would look for its owner once more, which takes longer where there is none. */
+static int root_get_path(struct mailbox_list *list, const char *name,
+			 enum mailbox_list_path_type type, const char **path_r)
+{
+	struct homing_list *homing = homing_list_of(list);
+
+	if (name == NULL || !is_served(homing->root))
+		return homing->module_ctx.super.get_path(list, name, type, path_r);
+	*path_r = NULL;
+	return 0;
+}
+
 static void root_deinit(struct mailbox_list *list)
 {
 	struct homing_list *homing = homing_list_of(list);
@@ -79,6 +92,7 @@ static void hook_root(struct mailbox_list *list, struct homing_list *homing,
 	homing->root = root;
 	v->deinit = root_deinit;
 	compat_get_storage_hook(v, root_find_list);
+	v->get_path = root_get_path;
 	v->join_refpattern = root_join_refpattern;
 	v->iter_init = shared_walk_init;
 	v->iter_next = shared_walk_next;
