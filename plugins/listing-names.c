@@ -141,6 +141,13 @@ struct names *shared_names(struct shared_root *root)
 	return root->shared;
 }
 
+bool shared_is_known(struct shared_root *root, const char *prefix)
+{
+	return root->shared != NULL &&
+	       root->shared_version == homing_session_version(root->session) &&
+	       names_find(root->shared, t_strndup(prefix, strlen(prefix) - 1)) != NULL;
+}
+
 /* --- Who has granted anything */
 
 static int add_owner(const char *owner, const char *mailbox ATTR_UNUSED, void *context)

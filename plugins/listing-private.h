@@ -84,6 +84,8 @@ void shared_open_named(struct mail_user *user, const char *const *patterns);
 
 /* All names that are shared with the user; the caller's reference. NULL: the list's error is set. */
 struct names *shared_names(struct shared_root *root);
+/* Is the owner with this prefix among the names that LIST has read already, and still has? */
+bool shared_is_known(struct shared_root *root, const char *prefix);
 /* Has this owner granted the user anything? -1: the list's error is set. */
 int shared_has_granted(struct shared_root *root, const char *owner);
 
