@@ -188,6 +188,24 @@ void support_add_names(const char *folder, const char *names)
 	directory_writer_close(&writer);
 }
 
+int support_setup(void **state, const char *json, const char *names)
+{
+	char *folder = support_folder();
+
+	support_apply(folder, json);
+	support_add_names(folder, names);
+	*state = folder;
+	return 0;
+}
+
+int support_teardown(void **state)
+{
+	char *folder = *state;
+
+	support_folder_remove(&folder);
+	return 0;
+}
+
 void support_golden(const char *folder)
 {
 	char *json = support_read_file(HOMING_CASES "/homing.json", NULL);

@@ -28,6 +28,10 @@ void support_apply(const char *folder, const char *json);
 /* Adds names, written as in tests/cases/names. */
 void support_add_names(const char *folder, const char *names);
 
+/* For cmocka: a folder with that directory and those names as the test's state, and its end. */
+int support_setup(void **state, const char *json, const char *names);
+int support_teardown(void **state);
+
 /* The directory of tests/cases in the folder. */
 void support_golden(const char *folder);
 

@@ -41,20 +41,7 @@ static const char directory_names[] = "account info@company.com\n"
 
 static int folder_setup(void **state)
 {
-	char *folder = support_folder();
-
-	support_apply(folder, directory_json);
-	support_add_names(folder, directory_names);
-	*state = folder;
-	return 0;
-}
-
-static int folder_teardown(void **state)
-{
-	char *folder = *state;
-
-	support_folder_remove(&folder);
-	return 0;
+	return support_setup(state, directory_json, directory_names);
 }
 
 /* Short ways to the functions under test, for one owner and one process. */
@@ -819,7 +806,7 @@ static void a_renamed_mailbox_keeps_its_grants_and_its_childrens(void **state)
 							 &error), cases[i].answer);
 		sharing_writer_close(&writer);
 		expect_grants(fresh, cases[i].expected);
-		folder_teardown(&fresh);
+		support_teardown(&fresh);
 	}
 	(void)state;
 }
@@ -869,7 +856,7 @@ static void long_names_are_kept_apart(void **state)
 		assert_int_equal(sharing_has_grants(sharing, "info@company.com", one, &error), 0);
 		close_reader(&sharing);
 		assert_int_equal(verify(fresh, false, print_found, NULL), 0);
-		folder_teardown(&fresh);
+		support_teardown(&fresh);
 	}
 	rights_user_finish(&bob);
 }
@@ -1001,7 +988,7 @@ static void nobody_new_has_what_an_older_one_of_the_name_had(void **state)
 		assert_int_equal(sharing_each_of_owner(sharing, NULL, list_one, &listing, &error), 0);
 		assert_string_equal(listing.text, way == 3 ? new_alone : team_alone);
 		close_reader(&sharing);
-		folder_teardown(&fresh);
+		support_teardown(&fresh);
 	}
 	(void)state;
 }
@@ -1058,7 +1045,7 @@ static void a_renaming_that_was_cut_short_is_taken_back(void **state)
 					     "info@company.com Box $staff@client1.com l\n"
 					     "info@company.com Box bob@client1.com lr\n"
 					     "info@company.com Box !$staff@client1.com -x\n");
-		folder_teardown(&fresh);
+		support_teardown(&fresh);
 	}
 	(void)state;
 }
@@ -1455,7 +1442,7 @@ static void damaged_values_are_refused_with_their_key(void **state)
 		expect_grants(fresh, "");
 		grant_lines(fresh, one_grant);
 		expect_grants(fresh, "info@company.com Box bob@client1.com lr\n");
-		folder_teardown(&fresh);
+		support_teardown(&fresh);
 	}
 	rights_user_finish(&bob);
 }
@@ -1530,7 +1517,7 @@ static void verify_finds_and_mends_what_disagrees(void **state)
 				assert_string_equal(listing.text, cases[i].found);
 			else
 				expect_grants(fresh, cases[i].after);
-			folder_teardown(&fresh);
+			support_teardown(&fresh);
 		}
 	}
 	(void)state;
@@ -1627,7 +1614,7 @@ static void nothing_stays_of_who_neither_gives_nor_has(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, support_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mailboxes_are_named_by_their_parts),
 		cmocka_unit_test(principals_come_back_from_their_keys),

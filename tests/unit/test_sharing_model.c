@@ -1015,7 +1015,6 @@ static bool run_killed(const char *folder, int command, int at, bool before)
 }
 
 static int folder_setup(void **state);
-static int folder_teardown(void **state);
 
 static void a_command_killed_at_any_commit_gives_nobody_rights(void **state)
 {
@@ -1045,7 +1044,7 @@ static void a_command_killed_at_any_commit_gives_nobody_rights(void **state)
 				assert_false(run_killed(folder, command, -1, false));
 			check_after(folder, command, &model);
 			free(model.grants);
-			folder_teardown(&folder);
+			support_teardown(&folder);
 		}
 	assert_true(kills >= 12);
 	print_message("%u commands were killed\n", kills);
@@ -1054,29 +1053,16 @@ static void a_command_killed_at_any_commit_gives_nobody_rights(void **state)
 
 static int folder_setup(void **state)
 {
-	char *folder = support_folder();
-
-	support_apply(folder, directory_json);
-	support_add_names(folder, directory_names);
-	*state = folder;
-	return 0;
-}
-
-static int folder_teardown(void **state)
-{
-	char *folder = *state;
-
-	support_folder_remove(&folder);
-	return 0;
+	return support_setup(state, directory_json, directory_names);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(random_changes_agree_with_a_model, folder_setup,
-						folder_teardown),
+						support_teardown),
 		cmocka_unit_test_setup_teardown(killed_writers_lose_nothing_of_others, folder_setup,
-						folder_teardown),
+						support_teardown),
 		cmocka_unit_test(a_command_killed_at_any_commit_gives_nobody_rights),
 	};
 

@@ -74,20 +74,7 @@ static const char directory_names[] = "account u0@a.example\naccount u1@a.exampl
 
 static int folder_setup(void **state)
 {
-	char *folder = support_folder();
-
-	support_apply(folder, directory_json);
-	support_add_names(folder, directory_names);
-	*state = folder;
-	return 0;
-}
-
-static int folder_teardown(void **state)
-{
-	char *folder = *state;
-
-	support_folder_remove(&folder);
-	return 0;
+	return support_setup(state, directory_json, directory_names);
 }
 
 static const struct sharing_actor administrator = {.me = NULL};
@@ -375,7 +362,7 @@ static void a_full_disk_leaves_what_was_there(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, support_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(memory_that_runs_out_fails_one_call),
 		TEST(an_owner_is_read_again_after_memory_ran_out),
