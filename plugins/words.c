@@ -98,8 +98,8 @@ void homing_acl_rights(pool_t pool, const struct grant *grant, struct acl_rights
 static bool is_user(const char *name)
 {
 	return name[0] != '$' && name[0] != '!' && name[0] != '-' && name[0] != '#' &&
-	       strcmp(name, "anyone") != 0 && strcmp(name, "authenticated") != 0 &&
-	       strcmp(name, "owner") != 0;
+	       strcasecmp(name, "anyone") != 0 && strcasecmp(name, "authenticated") != 0 &&
+	       strcasecmp(name, "owner") != 0;
 }
 
 const char *homing_identifier_of(const struct acl_rights *rights)

@@ -119,9 +119,9 @@ static int take_line(struct import *import, const struct vfile_folder *folder, c
 					  why, &import->error);
 		if (found < 0)
 			return -1;
-		if (found > 0)
+		if (found > 0 && who.kind == line.kind)
 			return keep(import, folder->mailbox, &who, &line);
-		refusal = why;
+		refusal = found > 0 ? VFILE_OTHER_KIND : why;
 	}
 	char *shown = strndup(text, length);
 	if (!shown)

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sharing.h"
 
@@ -52,40 +53,53 @@ static const char *take_plain(struct text *text, char *id_r, size_t size)
 	return NULL;
 }
 
-/* A user who is called as if he were many. */
+/* A user who is called as if he were many, in any case: grantee_parse() looks at none. */
 static bool is_reserved(const char *name)
 {
 	static const char *const words[] = {"anyone", "authenticated", "owner", NULL};
 
 	for (const char *const *word = words; *word; word++)
-		if (strcmp(name, *word) == 0)
+		if (strcasecmp(name, *word) == 0)
 			return true;
 	return name[0] == '$' || name[0] == '-' || strncmp(name, "!$", 2) == 0 ||
-	       strncmp(name, "anyone@", 7) == 0 || strncmp(name, "anyone%", 7) == 0;
+	       strncasecmp(name, "anyone@", 7) == 0 || strncasecmp(name, "anyone%", 7) == 0;
 }
 
-static const char *translate(const char *id, char who_r[NAME_SIZE + 3])
+static const char *translate(const char *id, struct vfile_line *line)
 {
 	static const struct {
 		const char *there, *here;
-	} kinds[] = {{"user=", ""}, {"group=", "$"}, {"group-override=", "!$"}};
+		enum grantee_kind kind;
+	} prefixes[] = {
+		{"user=", "", GRANTEE_USER},
+		{"group=", "$", GRANTEE_GROUP},
+		{"group-override=", "!$", GRANTEE_GROUP_OVERRIDE},
+	}, words[] = {
+		{"owner", "owner", GRANTEE_OWNER},
+		{"authenticated", "authenticated", GRANTEE_AUTHENTICATED},
+		{"anyone", "anyone", GRANTEE_ANYONE},
+		{"anonymous", "anyone", GRANTEE_ANYONE},
+	};
 
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-		size_t length = strlen(kinds[i].there);
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		size_t length = strlen(prefixes[i].there);
 
-		if (strncmp(id, kinds[i].there, length) != 0)
+		if (strncmp(id, prefixes[i].there, length) != 0)
 			continue;
-		if (i == 0 && is_reserved(id + length))
-			return "a user of this name cannot be told from an identifier that means others";
-		snprintf(who_r, NAME_SIZE + 3, "%s%s", kinds[i].here, id + length);
+		if (prefixes[i].kind == GRANTEE_USER && is_reserved(id + length))
+			return VFILE_OTHER_KIND;
+		line->kind = prefixes[i].kind;
+		snprintf(line->who, sizeof line->who, "%s%s", prefixes[i].here, id + length);
 		return NULL;
 	}
-	if (strcmp(id, "anonymous") == 0)
-		id = "anyone";
-	if (strcmp(id, "anyone") != 0 && strcmp(id, "authenticated") != 0 && strcmp(id, "owner") != 0)
-		return "no identifier of a dovecot-acl file";
-	snprintf(who_r, NAME_SIZE + 3, "%s", id);
-	return NULL;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(id, words[i].there) != 0)
+			continue;
+		line->kind = words[i].kind;
+		snprintf(line->who, sizeof line->who, "%s", words[i].here);
+		return NULL;
+	}
+	return "no identifier of a dovecot-acl file";
 }
 
 static uint16_t right_of_name(const char *name, size_t length)
@@ -158,7 +172,7 @@ const char *vfile_line_parse(const char *line, size_t length, struct vfile_line 
 	name += parsed.negative;
 	if (strlen(name) > NAME_MAX_BYTES)
 		return "the identifier is too long";
-	why = translate(name, parsed.who);
+	why = translate(name, &parsed);
 	if (!why)
 		why = take_rights(&text, &parsed.rights);
 	if (!why)

@@ -9,9 +9,13 @@
 #include "rights.h"
 
 #define VFILE_NAME "dovecot-acl"
+#define VFILE_OTHER_KIND "a user of this name cannot be told from an identifier that means others"
 
 struct vfile_line {
 	char who[NAME_SIZE + 3]; /* as grantee_parse() takes it; "": an empty line, or a comment */
+	/* What it is there. If grantee_parse() finds another kind, the name means more people here
+	 * than it does there, and the line cannot be taken: VFILE_OTHER_KIND. */
+	enum grantee_kind kind;
 	bool negative;
 	uint16_t rights;
 };

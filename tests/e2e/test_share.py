@@ -239,7 +239,8 @@ def test_what_cannot_be_taken_over_is_named_with_its_line(homing, place):
     lines = [f"user={BOB} lr", "user=nobody@client1.com lr", "group=none lr", "user=anyone lr",
              "user=anyone@client1.com lr", "user=$x lr", f"user={BOB} lrq", f"user={INFO} l :foo",
              f"user={INFO} l :read write-seen", '"user=two words" l', "nonsense l", "# a comment", "",
-             '"user=open', "anonymous l", f"-user={BOB} x", f"user={BOB} i"]
+             '"user=open', "anonymous l", f"-user={BOB} x", f"user={BOB} i",
+             "user=ANYONE lr", "user=Anyone@client2.com lr", "user=Authenticated lr", "user=Owner lr"]
     (box / "dovecot-acl").write_text("\n".join(lines))
     (root / ".&bad" / "dovecot-acl").write_text(f"user={BOB} lr\n")
     (root / ".Link").symlink_to("/etc")
@@ -253,8 +254,9 @@ def test_what_cannot_be_taken_over_is_named_with_its_line(homing, place):
     report = json.loads(done.stdout)
     assert done.returncode == DATA and not report["written"] and not grants(homing)
     not_taken = {(os.path.relpath(one["file"], place), one["line"]) for one in report["not_taken"]}
-    assert not_taken == {("mail/.Box/dovecot-acl", line) for line in (2, 3, 4, 5, 6, 7, 8, 10, 11, 14)
-                         } | {("mail/.&bad/dovecot-acl", 1), ("shared-boxes", 3)}
+    wrong = (2, 3, 4, 5, 6, 7, 8, 10, 11, 14, 18, 19, 20, 21)
+    assert not_taken == {("mail/.Box/dovecot-acl", line) for line in wrong} | {
+        ("mail/.&bad/dovecot-acl", 1), ("shared-boxes", 3)}
     homing.ctl(*arguments, "--force")
     assert grants(homing) == {
         (OWNER, "Box", BOB): ("lri", "x"),

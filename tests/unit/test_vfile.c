@@ -62,7 +62,8 @@ static void lines_that_would_mean_something_else_are_refused(void **state)
 	static const char *const rows[] = {
 		"bob lr", " user=bob lr", "USER=bob lr", "user=bob lrq", "user=bob lr foo", "user=bob l :foo",
 		"user=anyone lr", "user=authenticated lr", "user=owner lr", "user=anyone@a.example lr",
-		"user=anyone%a.example lr", "user=$staff lr", "user=!$staff lr", "user=-bob lr",
+		"user=anyone%a.example lr", "user=Anyone lr", "user=ANYONE@a.example lr", "user=aNyOnE%a.example lr",
+		"user=Authenticated lr", "user=OWNER lr", "user=$staff lr", "user=!$staff lr", "user=-bob lr",
 		"\"user=bob lr", "\"user=bob\"lr", "\"user=bob\\", "\"", "-", "--user=bob l", "owner@x l",
 	};
 	struct vfile_line line;
