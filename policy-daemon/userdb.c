@@ -489,15 +489,16 @@ static size_t on_fill(void *context, unsigned number, char *out, size_t size)
 
 static void on_fail(struct userdb *userdb, struct lookup *lookup)
 {
-	userdb_link_suspect(userdb->link);
 	if (lookup->sends < MAX_SENDS) {
 		ask_again_later(userdb, lookup);
-		return;
+	} else {
+		log_seldom("userdb-fail", FAIL_LOG_SECONDS, LOG_LEVEL_WARNING,
+			   "userdb: %s: Dovecot cannot look up %s now, and says why in its log",
+			   userdb->settings.path, lookup->name);
+		lookup_failed(userdb, lookup);
 	}
-	log_seldom("userdb-fail", FAIL_LOG_SECONDS, LOG_LEVEL_WARNING,
-		   "userdb: %s: Dovecot cannot look up %s now, and says why in its log",
-		   userdb->settings.path, lookup->name);
-	lookup_failed(userdb, lookup);
+	/* The lookup goes first: the connection that it was sent on may be given up here. */
+	userdb_link_suspect(userdb->link);
 }
 
 static const char *on_line(void *context, unsigned number, const char *line, size_t length)

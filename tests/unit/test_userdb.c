@@ -630,6 +630,39 @@ static void a_connection_is_renewed_after_seconds(void **state)
 	assert_int_equal(play->metrics.userdb_reconnects, 1);
 }
 
+/* Which gives up the connection that the failure came on. */
+static void a_failure_on_an_old_connection_renews_the_next(void **state)
+{
+	struct play *play = *state;
+	struct asked asked = {0}, slow = {0};
+
+	play->settings.timeout_ms = 20000;
+	client_restart(play);
+	assert_false(ask(play, &slow, "slow@a.example"));
+	assert_false(ask(play, &asked, "a@a.example"));
+	server_greet(play);
+	server_expect_user(play, "slow@a.example");
+	server_send(play, "FAIL\t%u\n", server_expect_user(play, "a@a.example"));
+	unsigned id = server_expect_user(play, "a@a.example");
+	int old = play->stream;
+	play->stream = -1;
+	assert_true(server_accepts_within(play, 6000));
+	server_expect(play, "VERSION\t1\t1");
+	server_send(play, GREETING);
+	turn_for(play, 1100);
+	int next = play->stream;
+	play->stream = old;
+	server_send(play, "FAIL\t%u\n", id);
+	expect(play, &asked, EXISTENCE_UNKNOWN);
+	server_expect_close(play);
+	server_greet(play);
+	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "slow@a.example"));
+	expect(play, &slow, EXISTS);
+	server_hang_up(play);
+	play->stream = next;
+	server_expect_close(play);
+}
+
 static void nothing_is_said_before_the_first_question_and_the_greeting(void **state)
 {
 	struct play *play = *state;
@@ -1481,6 +1514,7 @@ int main(void)
 		PLAY(a_failure_may_pass),
 		PLAY(failures_renew_an_older_connection),
 		PLAY(a_connection_is_renewed_after_seconds),
+		PLAY(a_failure_on_an_old_connection_renews_the_next),
 		PLAY(nothing_is_said_before_the_first_question_and_the_greeting),
 		PLAY(half_lines_are_waited_for),
 		PLAY(a_connection_starts_with_few_questions),
