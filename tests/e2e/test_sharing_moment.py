@@ -24,7 +24,10 @@ def start_stopped(world, *arguments):
     """homingctl, stopped in its commit."""
     process = subprocess.Popen(
         [HOMINGCTL, "--directory", str(world.homing.path), *arguments],
-        env={**os.environ, "LD_PRELOAD": str(STOP)}, stdout=subprocess.DEVNULL)
+        env={**os.environ, "LD_PRELOAD": str(STOP),
+             # a build with sanitizers wants to be the first otherwise
+             "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"},
+        stdout=subprocess.DEVNULL)
     for _ in range(200):
         if is_stopped(process):
             return process
