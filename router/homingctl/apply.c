@@ -15,6 +15,7 @@
 #include "output.h"
 #include "session.h"
 #include "stored.h"
+#include "usual-config.h"
 
 enum { MAX_REMOVED_WARNINGS = 20 };
 
@@ -31,13 +32,23 @@ static void collect_mistake(const char *line, void *context)
 	json_array_append_new(context, json_text(line));
 }
 
-/* Loads, and reports what is wrong. With `mistakes` (a JSON array) the lines go there. */
+/* Loads what is named, or what is in the usual place, and reports what is wrong. With `mistakes` (a
+ * JSON array) the lines go there. */
 static int load(const struct call *call, struct config **config_r, json_t *mistakes)
 {
 	struct error error = {0};
-	int count = config_load(call->arguments, call->argument_count, config_r,
-				mistakes ? collect_mistake : print_mistake, mistakes, &error);
+	struct usual_config usual = {.paths = {NULL}};
+	const char *const *paths = call->arguments;
+	size_t path_count = call->argument_count;
 
+	if (path_count == 0) {
+		if (usual_config_find(&usual, &error) < 0)
+			return fail(&error, EX_NOINPUT);
+		paths = usual.paths;
+		path_count = usual.count;
+	}
+	int count = config_load(paths, path_count, config_r, mistakes ? collect_mistake : print_mistake,
+				mistakes, &error);
 	if (count == 0)
 		return 0;
 	if (count < 0)
@@ -54,10 +65,6 @@ static int run_check(const struct call *call)
 		return check_live(call);
 	if (has_option(call, OPTION_DOVECONF) || has_option(call, OPTION_CONFIG)) {
 		complain("check: --doveconf and -c belong to --live");
-		return EX_USAGE;
-	}
-	if (call->argument_count == 0) {
-		complain("check: which file? Or --live");
 		return EX_USAGE;
 	}
 	json_t *mistakes = has_option(call, OPTION_JSON) ? json_array() : NULL;
@@ -282,13 +289,14 @@ static int run_export(const struct call *call)
 
 const struct command check_command = {
 	.name = "check",
-	.usage = "FILE...|DIR  |  check --live [--doveconf CMD] [-c FILE] [--socket-dir DIR]",
+	.usage = "[FILE...|DIR]  |  check --live [--doveconf CMD] [-c FILE] [--socket-dir DIR]",
 	.summary = "Look for mistakes in homing.json, or in Dovecot's and Postfix's settings",
 	.help = "  --live            read what doveconf and postconf say, and report each setting that keeps\n"
 		"                    Homing from working, with the line to change\n"
 		"  --doveconf CMD    the doveconf to ask, with its arguments; default doveconf\n"
 		"  -c FILE           another dovecot.conf\n"
 		"  --socket-dir DIR  where homing-policyd listens; default: what Postfix's settings say\n\n"
+		"Without FILE: " HOMING_CONFIG "/homing.json and the *.json of " HOMING_CONFIG "/homing.d.\n"
 		"Each mistake is one line: FILE:LINE:COLUMN: KEY: what is wrong. Exits 78 if there is one.\n",
 	.options = OPTION(OPTION_LIVE) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG) |
 		   OPTION(OPTION_SOCKET_DIR),
@@ -298,14 +306,14 @@ const struct command check_command = {
 
 const struct command apply_command = {
 	.name = "apply",
-	.usage = "FILE...|DIR [--dry-run]",
+	.usage = "[FILE...|DIR] [--dry-run]",
 	.summary = "Make the directory say what homing.json says",
 	.help = "  --dry-run, -n     print what would change, and change nothing\n\n"
-		"All files together are one configuration; of a DIR, every *.json. One transaction: every\n"
-		"program sees all of it at its next lookup, or none of it. A mistake changes nothing.\n"
-		"Accounts, aliases, forwarders and groups are not touched.\n",
+		"All files together are one configuration; of a DIR, every *.json. Without FILE:\n"
+		HOMING_CONFIG "/homing.json and the *.json of " HOMING_CONFIG "/homing.d.\n"
+		"One transaction: every program sees all of it at its next lookup, or none of it. A mistake\n"
+		"changes nothing. Accounts, aliases, forwarders and groups are not touched.\n",
 	.options = OPTION(OPTION_DRY_RUN),
-	.least = 1,
 	.most = ANY_NUMBER,
 	.run = run_apply,
 };

@@ -42,6 +42,7 @@ static const struct {
 	[OPTION_SOCKET_DIR] = {"--socket-dir", 0, true},
 	[OPTION_COMMANDS] = {"--commands", 0, false},
 	[OPTION_MASTER] = {"--master", 0, false},
+	[OPTION_POSTFIX] = {"--postfix", 0, false},
 	[OPTION_SHARING] = {"--sharing", 0, false},
 	[OPTION_TILDE] = {"--tilde", 0, false},
 	[OPTION_SEPARATOR] = {"--separator", 0, true},

@@ -10,6 +10,7 @@
 #include "postconf.h"
 #include "postfix-facts.h"
 #include "postfix-plan.h"
+#include "snippet-listeners.h"
 
 struct sheet {
 	const char *version;
@@ -70,50 +71,12 @@ static void print_setting(const struct plan_setting *setting)
 	print("\n\n");
 }
 
-static void print_listeners(const struct postfix_facts *facts)
-{
-	print("#     service lmtp {\n"
-	      "#       unix_listener %s/private/dovecot-lmtp {\n"
-	      "#         mode = 0600\n"
-	      "#         user = postfix\n"
-	      "#         group = postfix\n"
-	      "#       }\n"
-	      "#     }\n"
-	      "#     service auth {\n"
-	      "#       unix_listener %s/private/auth {\n"
-	      "#         mode = 0660\n"
-	      "#         user = postfix\n"
-	      "#         group = postfix\n"
-	      "#       }\n",
-		facts->queue_directory, facts->queue_directory);
-	if (facts->asks_dovecot)
-		print("#       # homing-policyd asks here for domains with \"accounts\": \"dovecot\".\n"
-		      "#       unix_listener auth-userdb {\n"
-		      "#         mode = 0660\n"
-		      "#         group = homing-policyd\n"
-		      "#         # With shared mailboxes mail processes ask here too, for an owner's home.\n"
-		      "#         #user = vmail\n"
-		      "#       }\n");
-	print("#     }\n");
-}
-
-/* Dovecot has one delimiter for all domains, and takes it off before it asks for the account. */
 static void print_dovecot(const struct sheet *sheet)
 {
-	const struct postfix_facts *facts = sheet->facts;
-
 	print("# Dovecot has to listen for Postfix, and lmtp has to be among its protocols. This belongs into\n"
-	      "# its configuration:\n"
-	      "#\n"
-	      "#     # Box#info@ours and info%cBox@ours arrive in the mailbox Box, if there is one.\n"
-	      "#     recipient_delimiter = %c\n"
-	      "#     lmtp_save_to_detail_mailbox = yes\n",
-		facts->main_delimiter, facts->main_delimiter);
-	if (facts->delimiters[1])
-		print("#     # The domains have several (%s), and Dovecot's counts in all of them: one more would cut\n"
-		      "#     # names that have it inside. In domains with another one, mail arrives in INBOX.\n",
-			facts->delimiters);
-	print_listeners(facts);
+	      "# its configuration (`homingctl config dovecot --postfix` has it already):\n"
+	      "#\n");
+	snippet_listeners("#     ", sheet->facts);
 }
 
 /* Lines that main.cf has already would be there twice. */
@@ -252,6 +215,13 @@ static void print_off(const struct sheet *sheet)
 		print_override("\t", &plan->overrides[i], plan->overrides[i].old);
 }
 
+/* packaging/systemd/homing-policyd-policy.socket. */
+static bool is_where_units_listen(const struct postfix_facts *facts)
+{
+	return strcmp(facts->queue_directory, "/var/spool/postfix") == 0 &&
+	       strcmp(facts->socket_dir, "homing") == 0;
+}
+
 static void print_commands(const struct sheet *sheet)
 {
 	print("#!/bin/sh\n"
@@ -271,6 +241,11 @@ static void print_commands(const struct sheet *sheet)
 		sheet->version);
 	print_dovecot(sheet);
 	print("\nset -e\n\ncase \"${1-}\" in\non)\n");
+	if (is_where_units_listen(sheet->facts))
+		print("\t# homing-policyd must be there before Postfix asks it. Without systemd, start it by hand.\n"
+		      "\tif [ -d /run/systemd/system ]; then\n"
+		      "\t\tsystemctl enable --now homing-policyd-policy.socket homing-policyd-map.socket\n"
+		      "\tfi\n");
 	print_on(sheet);
 	print("\t;;\noff)\n");
 	print_off(sheet);

@@ -37,15 +37,14 @@ static void print_head(const struct sharing_snippet *snippet)
 	print("# Shared mailboxes with Homing for Dovecot %s, made by\n"
 	      "# `homingctl config dovecot --sharing`.\n"
 	      "#\n"
-	      "# Save it as /etc/dovecot/homing-sharing.conf, and make this the last line of dovecot.conf,\n"
-	      "# because it adds to what the others say of mail_plugins and of namespaces:\n"
-	      "#\n"
-	      "#     !include homing-sharing.conf\n"
+	      "# Save it as /etc/dovecot/conf.d/99-homing-sharing.conf. What counts is that it is read last,\n"
+	      "# because it adds to what the others say of mail_plugins and of namespaces. Where\n"
+	      "# dovecot.conf includes more behind conf.d/*.conf, include it there by name, as its last line.\n"
 	      "#\n"
 	      "# Then restart Dovecot, and let `homingctl check --live` look at the whole. homing-sharing(7)\n"
 	      "# tells how mailboxes are shared, by their owners over IMAP and with `homingctl share`.\n"
 	      "#\n"
-	      "# To undo it, take that line out and restart Dovecot. No mail is touched; what was granted\n"
+	      "# To undo it, delete this file and restart Dovecot. No mail is touched; what was granted\n"
 	      "# stays in sharing.mdb until you delete it.\n\n",
 	      snippet->version);
 }

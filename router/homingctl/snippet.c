@@ -10,6 +10,7 @@
 #include "live.h"
 #include "output.h"
 #include "session.h"
+#include "snippet-listeners.h"
 #include "snippet-sharing.h"
 
 struct snippet {
@@ -106,11 +107,9 @@ static void print_head(const char *version)
 {
 	print("# Homing for Dovecot %s, made by `homingctl config dovecot`.\n"
 	      "#\n"
-	      "# Save it as /etc/dovecot/homing.conf, and write into dovecot.conf, in front of the line\n"
-	      "# `!include conf.d/*.conf`, because the route blocks must come before all other passdb and\n"
-	      "# userdb blocks:\n"
-	      "#\n"
-	      "#     !include homing.conf\n"
+	      "# Save it as /etc/dovecot/conf.d/05-homing.conf. What counts is that it is read before all\n"
+	      "# other passdb and userdb blocks, as those that 10-auth.conf includes: the route blocks must\n"
+	      "# come first. Where dovecot.conf does not include conf.d/*.conf, include it there by name.\n"
 	      "#\n"
 	      "# Then restart Dovecot, and let `homingctl check --live` look at the whole. What shared\n"
 	      "# mailboxes need is a file of its own: `homingctl config dovecot --sharing`.\n\n",
@@ -204,6 +203,10 @@ static int check_options(const struct call *call)
 			complain("%s is for the namespaces: it goes with --sharing", option_name(of_sharing[i]));
 			return EX_USAGE;
 		}
+	if (has_option(call, OPTION_POSTFIX) && has_option(call, OPTION_SHARING)) {
+		complain("--postfix belongs to the blocks for logins: it does not go with --sharing");
+		return EX_USAGE;
+	}
 	return 0;
 }
 
@@ -238,14 +241,15 @@ static int run_config_dovecot(const struct call *call)
 	print_names(&snippet);
 	print_blocks(&snippet);
 	print_services(&snippet);
-	return EX_OK;
+	return has_option(call, OPTION_POSTFIX) ? snippet_postfix(call) : EX_OK;
 }
 
 const struct command config_dovecot_command = {
 	.name = "config dovecot",
-	.usage = "[--sharing [--tilde] [--separator C]] [--dovecot-version V]",
+	.usage = "[--postfix] [--dovecot-version V]  |  --sharing ...",
 	.summary = "Print what to put into Dovecot's configuration",
 	.help = "Prints the blocks for logins, which go in front of all others.\n\n"
+		"  --postfix             also the sockets for the Postfix that is installed here\n"
 		"  --sharing             what shared mailboxes need instead, which goes behind all others\n"
 		"  --tilde               they appear as ~user@domain/Box, not as shared/user@domain/Box\n"
 		"  --separator C         between the parts of a mailbox's name; default: as it is now, or /\n"
@@ -255,6 +259,7 @@ const struct command config_dovecot_command = {
 		"                        default: the one installed here\n\n"
 		"With --directory the snippet names that directory.\n",
 	.options = OPTION(OPTION_DOVECOT_VERSION) | OPTION(OPTION_SHARING) | OPTION(OPTION_TILDE) |
-		   OPTION(OPTION_SEPARATOR) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG),
+		   OPTION(OPTION_SEPARATOR) | OPTION(OPTION_DOVECONF) | OPTION(OPTION_CONFIG) |
+		   OPTION(OPTION_POSTFIX),
 	.run = run_config_dovecot,
 };

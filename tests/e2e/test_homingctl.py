@@ -166,10 +166,8 @@ def test_version(empty):
         ["route", "--batch", "--login"],
         ["route", "--batch", "info"],
         ["export", "--with-passwords"],
-        ["check"],
         ["check", "--live", "file"],
         ["check", "file", "-c", "x"],
-        ["apply"],
         ["--json=yes", "status"],
         ["config", "dovecot", "--dovecot-version", "new"],
         ["--directory", "/a", "--directory", "/b", "status"],
@@ -214,6 +212,52 @@ def test_check_accepts_the_story(empty, config):
     assert empty("check", config) == "fine: 4 domains, 4 router records\n"
     assert empty.json("check", config) == {"mistakes": []}
     assert not empty.directory.exists()
+
+
+IN_ETC = """
+mount -t tmpfs tmpfs /etc
+mkdir -p /etc/homing/homing.d
+for file in homing.json homing.d/one.json homing.d/other.txt; do
+	if [ -e "$0/$file" ]; then cp "$0/$file" "/etc/homing/$file"; fi
+done
+exec "$@"
+"""
+
+
+def in_etc(folder, *command, code=0):
+    """The command, where /etc/homing is a copy of the folder."""
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", IN_ETC, folder,
+                           *command], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_without_a_file_the_usual_place_is_read(empty, tmp_path):
+    place = tmp_path / "etc"
+    (place / "homing.d").mkdir(parents=True)
+    ctl = [HOMINGCTL, "--directory", str(empty.directory)]
+    missing = in_etc(place, *ctl, "apply", code=NO_INPUT).stderr
+    assert "neither /etc/homing/homing.json nor a *.json in /etc/homing/homing.d" in missing
+    (place / "homing.d" / "other.txt").write_text("no JSON")
+    assert "neither" in in_etc(place, *ctl, "check", code=NO_INPUT).stderr
+    (place / "homing.json").write_text('{"main_domain": "a.com", "domains": {"a.com": {}}}')
+    in_etc(place, *ctl, "check")
+    assert not empty.directory.exists()
+    in_etc(place, *ctl, "apply")
+    assert list(empty.json("export")["domains"]) == ["a.com"]
+    (place / "homing.d" / "one.json").write_text('{"domains": {"b.com": {}}}')
+    in_etc(place, *ctl, "apply")
+    assert sorted(empty.json("export")["domains"]) == ["a.com", "b.com"]
+    (place / "homing.d" / "one.json").write_text('{"domains": {"b.com": {"colour": 1}}}')
+    assert "/etc/homing/homing.d/one.json:1:" in in_etc(place, *ctl, "apply", code=CONFIG).stderr
+
+
+def test_the_template_of_packages_is_refused_until_it_is_filled_in(empty):
+    packaging = Path(__file__).resolve().parents[2] / "packaging"
+    assert "main_domain" in empty.err("apply", packaging / "homing.json", code=CONFIG)
+    assert not empty.directory.exists()
+    empty("apply", packaging / "homing-example.json")
 
 
 def test_every_mistake_is_reported_with_its_place(empty, tmp_path):

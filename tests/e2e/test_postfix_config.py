@@ -610,6 +610,25 @@ def test_what_dovecot_needs_is_in_the_comments(postfix):
     assert "unix_listener auth-userdb {" in postfix.ctl("config", "postfix").stdout
 
 
+def test_dovecot_is_told_the_same_by_config_dovecot(postfix):
+    comments = postfix.ctl("config", "postfix").stdout
+    wanted = comments.split("has it already):\n#\n")[1].replace("\n#     ", "\n").removeprefix("#     ")
+    own = postfix.ctl("config", "dovecot", "--dovecot-version", "2.4").stdout
+    both = postfix.ctl("config", "dovecot", "--dovecot-version", "2.4", "--postfix").stdout
+    assert both.startswith(own) and "dovecot-lmtp" not in own
+    assert wanted.startswith(both.removeprefix(own).split("protocols.\n")[1])
+    postfix.ctl("config", "dovecot", "--sharing", "--postfix", code=USAGE)
+
+
+@pytest.mark.parametrize("version, starts", [("3.7", True), ("", False)])
+def test_the_script_starts_the_units_where_they_listen(postfix, version, starts):
+    words = ["--postfix-version", version] if version else []  # an empty main.cf has Postfix's own queue
+    text = postfix.ctl("config", "postfix", "--commands", *words).stdout
+    assert ("systemctl enable --now homing-policyd-policy.socket" in text) == starts
+    assert "systemctl" not in postfix.ctl("config", "postfix", "--commands", "--socket-dir", "other",
+                                          *words).stdout
+
+
 def test_settings_that_postfix_does_not_take(on):
     on.main.write_text("this is no setting\n")
     done = on.ctl("check", "--live", code=CONFIG)
