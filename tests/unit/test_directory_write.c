@@ -246,6 +246,8 @@ static void new_files_have_their_rights_whatever_the_umask(void **state)
 		struct directory_writer *writer;
 		struct error error = {0};
 
+		if (masks[i] == 0777 && geteuid() != 0)
+			continue; /* with the last one only root can open what it has made */
 		folder = support_path(parent, "new");
 		mode_t old = umask(masks[i]);
 		int answer = directory_writer_open(folder, true, &writer, &error);
