@@ -25,6 +25,7 @@
 #include "ready.h"
 #include "sandbox.h"
 #include "shared-directory.h"
+#include "userdb-linger.h"
 #include "worker.h"
 
 enum {
@@ -33,7 +34,7 @@ enum {
 	END_SECONDS = 10, /* after SIGTERM it is over in any case */
 	/* Descriptors beside connections: sockets, the directory, those of an event loop. */
 	FIXED_DESCRIPTORS = 64 + METRICS_SERVER_MAX_CLIENTS,
-	DESCRIPTORS_A_WORKER = 16,
+	DESCRIPTORS_A_WORKER = 16 + USERDB_LINGERING_MAX,
 	SIGNALS = 3,
 };
 

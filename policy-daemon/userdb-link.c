@@ -1,6 +1,6 @@
 /* A stream is what belongs to one connection. There is one that counts and at most one old one. When
- * the link gives a stream up, it is closed and frees itself, and whatever the system still has to say
- * about it is nobody's. */
+ * the link gives a stream up, it lingers if it owes answers, is closed and frees itself, and whatever
+ * the system still has to say about it is nobody's. */
 #include "userdb-link.h"
 
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "userdb-line.h"
+#include "userdb-linger.h"
 
 enum {
 	PAUSE_MIN_MS = 50,
@@ -38,7 +39,8 @@ struct stream {
 	bool greeted;
 	bool writing;
 	unsigned greeting_lines;
-	size_t used; /* of `in` */
+	size_t owed;	    /* answers: a line for each line of a question */
+	size_t used, taken; /* of `in`; of that, lines that were read */
 	char in[IN_SIZE];
 	char out[OUT_SIZE];
 };
@@ -49,6 +51,7 @@ struct userdb_link {
 	enum state state;
 	struct stream *stream; /* NULL while OFF and PAUSING */
 	struct stream *old;    /* NULL: none; it has been greeted */
+	struct userdb_linger *linger;
 	unsigned last_number;
 	unsigned pause_ms; /* the next one */
 	unsigned greeting_ms;
@@ -78,15 +81,30 @@ static void on_stream_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+static size_t count_lines(const char *text, size_t length)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < length; i++)
+		count += text[i] == '\n';
+	return count;
+}
+
 static void give_up(struct stream **stream_p)
 {
 	struct stream *stream = *stream_p;
 
 	if (!stream)
 		return;
+	struct userdb_linger *linger = stream->link->linger;
+	size_t here = count_lines(stream->in + stream->taken, stream->used - stream->taken);
+
 	*stream_p = NULL;
 	stream->link = NULL;
-	uv_close((uv_handle_t *)&stream->pipe, on_stream_closed);
+	if (stream->owed > here)
+		userdb_linger_take(linger, &stream->pipe, stream->owed - here, on_stream_closed);
+	else
+		uv_close((uv_handle_t *)&stream->pipe, on_stream_closed);
 }
 
 static void give_old_up(struct userdb_link *link)
@@ -131,6 +149,13 @@ static void broken(struct stream *stream, const char *why)
 	stream_failed(stream, LOG_LEVEL_WARNING, "the connection is closed and made again", why);
 }
 
+/* Nothing can come on it any more. */
+static void broken_for_good(struct stream *stream, int status)
+{
+	stream->owed = 0;
+	broken(stream, uv_strerror(status));
+}
+
 static void on_written(uv_write_t *request, int status);
 
 static void start_write(struct stream *stream, size_t length)
@@ -139,7 +164,7 @@ static void start_write(struct stream *stream, size_t length)
 	int rc = uv_write(&stream->write, (uv_stream_t *)&stream->pipe, &buffer, 1, on_written);
 
 	if (rc < 0)
-		broken(stream, uv_strerror(rc));
+		broken_for_good(stream, rc);
 	else
 		stream->writing = true;
 }
@@ -151,8 +176,10 @@ static void send_more(struct userdb_link *link)
 	if (link->state != READY || stream->writing)
 		return;
 	size_t length = link->owner->fill(link->context, stream->number, stream->out, OUT_SIZE);
-	if (length > 0)
-		start_write(stream, length);
+	if (length == 0)
+		return;
+	stream->owed += count_lines(stream->out, length);
+	start_write(stream, length);
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -163,7 +190,7 @@ static void on_written(uv_write_t *request, int status)
 	if (!stream->link)
 		return;
 	if (status < 0)
-		broken(stream, uv_strerror(status));
+		broken_for_good(stream, status);
 	else
 		send_more(stream->link);
 }
@@ -225,18 +252,19 @@ static void take_line(struct stream *stream, const char *line, size_t length)
 
 static void take_lines(struct stream *stream)
 {
-	size_t begin = 0;
-
 	while (stream->link) {
-		const char *line = stream->in + begin;
-		const char *end = memchr(line, '\n', stream->used - begin);
+		const char *line = stream->in + stream->taken;
+		const char *end = memchr(line, '\n', stream->used - stream->taken);
 		if (!end)
 			break;
-		begin += (size_t)(end - line) + 1;
+		stream->taken += (size_t)(end - line) + 1;
+		if (stream->owed > 0)
+			stream->owed--;
 		take_line(stream, line, (size_t)(end - line));
 	}
-	stream->used -= begin;
-	memmove(stream->in, stream->in + begin, stream->used);
+	stream->used -= stream->taken;
+	memmove(stream->in, stream->in + stream->taken, stream->used);
+	stream->taken = 0;
 	if (stream->link && stream->used > USERDB_LINE_MAX)
 		take_line(stream, stream->in, stream->used);
 }
@@ -259,7 +287,10 @@ static void on_read(uv_stream_t *pipe, ssize_t length, const uv_buf_t *buffer)
 	if (length > 0) {
 		stream->used += (size_t)length;
 		take_lines(stream);
-	} else if (length == UV_EOF && stream->greeted) {
+		return;
+	}
+	stream->owed = 0;
+	if (length == UV_EOF && stream->greeted) {
 		/* As a Dovecot does it that stops. */
 		stream_failed(stream, LOG_LEVEL_INFO, "connecting again",
 			      "Dovecot closed the connection");
@@ -383,19 +414,25 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-struct userdb_link *userdb_link_create(uv_loop_t *loop, const char *path, unsigned greeting_ms,
+struct userdb_link *userdb_link_create(uv_loop_t *loop,
+				       const struct userdb_link_settings *settings,
 				       const struct userdb_link_owner *owner, void *context)
 {
-	struct userdb_link *link = calloc(1, sizeof *link + strlen(path) + 1);
+	struct userdb_link *link = calloc(1, sizeof *link + strlen(settings->path) + 1);
 
 	if (!link)
 		return NULL;
+	link->linger = userdb_linger_create(loop, settings->linger_ms);
+	if (!link->linger) {
+		free(link);
+		return NULL;
+	}
 	link->loop = loop;
-	link->greeting_ms = greeting_ms;
+	link->greeting_ms = settings->greeting_ms;
 	link->pause_ms = PAUSE_MIN_MS;
 	link->owner = owner;
 	link->context = context;
-	strcpy(link->path, path);
+	strcpy(link->path, settings->path);
 	uv_timer_init(loop, &link->timer);
 	link->timer.data = link;
 	return link;
@@ -406,7 +443,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
-void userdb_link_destroy(struct userdb_link **link_p)
+void userdb_link_end(struct userdb_link **link_p, unsigned linger_ms)
 {
 	struct userdb_link *link = *link_p;
 
@@ -414,6 +451,7 @@ void userdb_link_destroy(struct userdb_link **link_p)
 		return;
 	give_up(&link->stream);
 	give_up(&link->old);
+	userdb_linger_end(&link->linger, linger_ms);
 	uv_close((uv_handle_t *)&link->timer, on_timer_closed);
 	*link_p = NULL;
 }

@@ -4,6 +4,9 @@
  * as a client stays: it waits for them to leave. What was asked on the old connection is answered
  * there, while the next questions go out on the new one.
  *
+ * A connection that is given up while it owes answers is gone for its owner, but lingers, as
+ * userdb-linger.h says.
+ *
  * What is said on a connection is its owner's business. Connections are told apart by numbers; when
  * one begins, the one before it may still be there, and no other. Belongs to one event loop. */
 #ifndef HOMING_USERDB_LINK_H
@@ -15,6 +18,12 @@
 #include <uv.h>
 
 struct userdb_link;
+
+struct userdb_link_settings {
+	const char *path;     /* of the socket; is copied */
+	unsigned greeting_ms; /* for a connection and its greeting */
+	unsigned linger_ms;   /* for the answers to a connection that is given up */
+};
 
 /* How the link talks to its owner. Each may be called from within userdb_link_wake(), _suspect()
  * and _break(). */
@@ -37,10 +46,13 @@ struct userdb_link_owner {
 
 /* Nothing is connected before the first userdb_link_wake(). The owner must outlive the link. NULL:
  * out of memory. */
-struct userdb_link *userdb_link_create(uv_loop_t *loop, const char *path, unsigned greeting_ms,
+struct userdb_link *userdb_link_create(uv_loop_t *loop,
+				       const struct userdb_link_settings *settings,
 				       const struct userdb_link_owner *owner, void *context);
-/* Calls no function of the owner. The memory goes when the loop has run the closing callbacks. */
-void userdb_link_destroy(struct userdb_link **link);
+/* Calls no function of the owner. Connections that owe answers linger for at most so many
+ * milliseconds, as long as the loop runs. The memory goes when the loop has run the closing
+ * callbacks. */
+void userdb_link_end(struct userdb_link **link, unsigned linger_ms);
 
 /* There is something to send: connects where nothing is under way, asks `fill` where it is ready. */
 void userdb_link_wake(struct userdb_link *link);

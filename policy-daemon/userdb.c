@@ -5,7 +5,8 @@
  *
  * A name that nobody waits for any more stays until Dovecot has answered, because its answer will
  * come and its number is taken. So Dovecot never has more than max_outstanding of our questions,
- * and an answer to a number that is not out is none.
+ * beside what it was asked on a connection that was given up, and an answer to a number that is not
+ * out is none.
  *
  * Dovecot is taken for hung where nothing at all comes for timeout_ms while a question is out, or
  * where one of many answers stays away for LATE_FACTOR times that. Then the connection is made again.
@@ -35,6 +36,8 @@ enum {
 	 * questions and crashes. */
 	FIRST_QUESTIONS = 8,
 	WANTED_MS = 60000, /* after the last question, a connection is still made again */
+	/* Dovecot itself gives up a lookup after a minute, or answers a failure some seconds late. */
+	LINGER_MS = 75000,
 	FAIL_LOG_SECONDS = 60,
 };
 
@@ -44,6 +47,7 @@ const struct userdb_settings userdb_defaults = {
 	.keep_found_ms = 10000,
 	.keep_none_ms = 2000,
 	.max_kept = 10000,
+	.linger_ms = LINGER_MS,
 };
 
 struct lookup {
@@ -654,8 +658,12 @@ struct userdb *userdb_create(uv_loop_t *loop, const struct userdb_settings *sett
 	userdb->by_name = calloc(userdb->buckets, sizeof *userdb->by_name);
 	userdb->by_id = calloc(userdb->buckets, sizeof *userdb->by_id);
 	userdb->kept = userdb_kept_create(settings->max_kept);
-	userdb->link = userdb_link_create(loop, settings->path, settings->timeout_ms, &link_owner,
-					  userdb);
+	const struct userdb_link_settings link_settings = {
+		.path = settings->path,
+		.greeting_ms = settings->timeout_ms,
+		.linger_ms = settings->linger_ms,
+	};
+	userdb->link = userdb_link_create(loop, &link_settings, &link_owner, userdb);
 	if (!userdb->by_name || !userdb->by_id || !userdb->kept || !userdb->link)
 		userdb_destroy(&userdb);
 	else
@@ -669,7 +677,7 @@ static void free_lookups(struct userdb *userdb, struct link *lookups)
 		lookup_free(userdb, LINK_OF(lookups->next, struct lookup, link));
 }
 
-void userdb_destroy(struct userdb **userdb_p)
+void userdb_end(struct userdb **userdb_p, unsigned ms)
 {
 	struct userdb *userdb = *userdb_p;
 
@@ -679,7 +687,7 @@ void userdb_destroy(struct userdb **userdb_p)
 	close_handles(userdb);
 	if (userdb->is_connected)
 		on_connected(userdb, false, false);
-	userdb_link_destroy(&userdb->link);
+	userdb_link_end(&userdb->link, ms);
 	while (!list_is_empty(&userdb->waiting))
 		decide(userdb, LINK_OF(userdb->waiting.next, struct waiter, link),
 		       EXISTENCE_UNKNOWN);
@@ -689,6 +697,11 @@ void userdb_destroy(struct userdb **userdb_p)
 		free_lookups(userdb, &userdb->connections[i].sent);
 	call_decided(userdb);
 	userdb_kept_destroy(&userdb->kept);
+}
+
+void userdb_destroy(struct userdb **userdb_p)
+{
+	userdb_end(userdb_p, 0);
 }
 
 static struct waiter *waiter_create(struct userdb *userdb, const char *rest,

@@ -21,8 +21,10 @@ struct userdb_settings {
 	unsigned max_outstanding;   /* questions that wait; above it EXISTENCE_UNKNOWN at once */
 	unsigned keep_found_ms, keep_none_ms; /* counted from when Dovecot was asked */
 	unsigned max_kept;	    /* answers kept */
+	unsigned linger_ms;	    /* for the answers to a connection that is given up */
 };
-extern const struct userdb_settings userdb_defaults; /* no path; 5000, 1000, 10000, 2000, 10000 */
+/* No path; 5000, 1000, 10000, 2000, 10000, 75000. */
+extern const struct userdb_settings userdb_defaults;
 
 /* NULL: out of memory. A socket that is not there is no failure: it may come. */
 struct userdb *userdb_create(uv_loop_t *loop, const struct userdb_settings *settings,
@@ -30,6 +32,9 @@ struct userdb *userdb_create(uv_loop_t *loop, const struct userdb_settings *sett
 /* Answers EXISTENCE_UNKNOWN to all that waits, then closes; the memory goes when the loop has run
  * the closing callbacks. At any moment, also from within an answer. NULL inside is fine. */
 void userdb_destroy(struct userdb **userdb);
+/* The same, but a connection on which Dovecot owes answers is closed when they have come or so many
+ * milliseconds have passed, while the loop runs: at once, Dovecot 2.4 would crash (userdb-linger.h). */
+void userdb_end(struct userdb **userdb, unsigned ms);
 
 /* Called once, never from within userdb_ask. `existence` of the question as decide.h has it: name
  * first, then without_detail. It may call any function here. */

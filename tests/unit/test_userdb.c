@@ -20,6 +20,7 @@
 #include "support.h"
 #include "userdb-kept.h"
 #include "userdb-line.h"
+#include "userdb-linger.h"
 #include "userdb.h"
 
 #define GREETING "VERSION\t1\t1\nSPID\t4711\n"
@@ -393,6 +394,43 @@ static void server_expect_close(struct play *play)
 	server_hang_up(play);
 }
 
+/* Given up, but there until what it owes has come. Nothing more is asked on it. */
+static void server_expect_lingering(struct play *play)
+{
+	uint64_t end = now_ms() + 60;
+
+	do {
+		turn(play);
+		assert_true(server_read(play));
+		assert_int_equal(play->used, 0);
+	} while (now_ms() < end);
+}
+
+/* The other connection becomes the one that is played on; returns what that was. */
+static int server_turn_to(struct play *play, int stream)
+{
+	int other = play->stream;
+
+	play->stream = stream;
+	return other;
+}
+
+/* Does somebody wait to be accepted? */
+static bool server_is_wanted(struct play *play)
+{
+	struct pollfd poller = {.fd = play->listener, .events = POLLIN};
+
+	turn(play);
+	return poll(&poller, 1, 0) > 0;
+}
+
+/* Whoever waits to be accepted. */
+static void server_turn_away(struct play *play)
+{
+	for (int fd; (fd = accept(play->listener, NULL, NULL)) >= 0;)
+		close(fd);
+}
+
 static void server_greet(struct play *play)
 {
 	server_accept(play);
@@ -615,18 +653,21 @@ static void a_connection_is_renewed_after_seconds(void **state)
 	server_send(play, GREETING);
 	assert_false(ask(play, &asked, "a@a.example"));
 	server_expect_user(play, "a@a.example");
-	/* It breaks; the old one is still there, and when the next comes, it goes. */
+	/* It breaks; the old one is still there, and when the next comes, it counts no more. */
 	server_hang_up(play);
 	server_greet(play);
 	unsigned again = server_expect_user(play, "slow@a.example");
 	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "a@a.example"));
 	expect(play, &asked, EXISTS);
 	assert_int_not_equal(id, again);
+	int newest = server_turn_to(play, old);
+	server_expect_lingering(play);
+	server_send(play, "NOTFOUND\t%u\n", id);
+	server_expect_close(play);
+	assert_false(slow.called);
+	play->stream = newest;
 	server_send(play, "USER\t%u\tx\n", again);
 	expect(play, &slow, EXISTS);
-	server_hang_up(play);
-	play->stream = old;
-	server_expect_close(play);
 	assert_int_equal(play->metrics.userdb_reconnects, 1);
 }
 
@@ -641,7 +682,7 @@ static void a_failure_on_an_old_connection_renews_the_next(void **state)
 	assert_false(ask(play, &slow, "slow@a.example"));
 	assert_false(ask(play, &asked, "a@a.example"));
 	server_greet(play);
-	server_expect_user(play, "slow@a.example");
+	unsigned slow_id = server_expect_user(play, "slow@a.example");
 	server_send(play, "FAIL\t%u\n", server_expect_user(play, "a@a.example"));
 	unsigned id = server_expect_user(play, "a@a.example");
 	int old = play->stream;
@@ -654,6 +695,8 @@ static void a_failure_on_an_old_connection_renews_the_next(void **state)
 	play->stream = old;
 	server_send(play, "FAIL\t%u\n", id);
 	expect(play, &asked, EXISTENCE_UNKNOWN);
+	server_expect_lingering(play);
+	server_send(play, "FAIL\t%u\n", slow_id);
 	server_expect_close(play);
 	server_greet(play);
 	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "slow@a.example"));
@@ -972,12 +1015,14 @@ static void a_bad_answer_hurts_its_own_question_alone(void **state)
 	/* More often than a question is asked again where nobody is to blame. */
 	for (int i = 0; i < 3; i++) {
 		server_greet(play);
-		server_expect_user(play, "good@a.example");
+		unsigned good_id = server_expect_user(play, "good@a.example");
 		assert_false(ask(play, &bad[i], "bad@a.example"));
 		unsigned id = server_expect_user(play, "bad@a.example");
 		server_send(play, "USER\t%u\tbad@a.example\tacl_groups=%s\n", id, groups);
 		expect(play, &bad[i], EXISTENCE_UNKNOWN);
+		server_send(play, "USER\t%u\tx\n", good_id);
 		server_expect_close(play);
+		assert_false(good.called);
 	}
 	server_greet(play);
 	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "good@a.example"));
@@ -1059,7 +1104,6 @@ static void silence_ends_in_time(void **state)
 	uint64_t begin = now_ms();
 	expect(play, &asked, EXISTENCE_UNKNOWN);
 	assert_in_range(now_ms() - begin, 100, 1000);
-	server_expect_close(play);
 	/* Nobody waits, but somebody asked a moment ago: it connects by itself. */
 	server_greet(play);
 	server_expect_nothing(play);
@@ -1105,18 +1149,18 @@ static void an_answer_that_never_comes_closes_in_the_end(void **state)
 	assert_false(ask(play, &lost, "lost@a.example"));
 	server_greet(play);
 	server_expect_user(play, "lost@a.example");
-	for (unsigned i = 0; i < 200; i++) {
+	for (unsigned i = 0; !server_is_wanted(play); i++) {
+		assert_true(i < 200);
 		snprintf(name, sizeof name, "%u@a.example", i);
 		ask(play, &quick[i], name);
-		if (!server_has_line(play, line, 1000))
-			break;
+		if (!server_has_line(play, line, 20))
+			continue;
 		unsigned id = 0;
 		assert_int_equal(sscanf(line, "USER\t%u\t", &id), 1);
 		server_send(play, "USER\t%u\tx\n", id);
 		turn_for(play, 10);
 		if (i == 20)
 			assert_int_equal(play->metrics.userdb_connected, 1);
-		assert_true(i < 199);
 	}
 	server_greet(play);
 	assert_int_equal(play->metrics.userdb_reconnects, 0);
@@ -1269,6 +1313,248 @@ static void who_cancels_is_not_called(void **state)
 	assert_false(queued.called || gone.called || decided.called);
 }
 
+/* Given up with answers owed */
+
+/* Has the client give a connection up that owes so many answers, because they do not come in time.
+ * Returns it, and what was asked in ids_r. */
+static int be_given_up(struct play *play, unsigned count, unsigned ids_r[])
+{
+	struct asked quick = {0}, slow[4] = {{0}};
+	char name[64];
+
+	assert_false(ask(play, &quick, "quick@a.example"));
+	server_greet(play);
+	server_send(play, "USER\t%u\tx\n", server_expect_user(play, "quick@a.example"));
+	expect(play, &quick, EXISTS);
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "slow-%u@a.example", i);
+		assert_false(ask(play, &slow[i], name));
+		ids_r[i] = server_expect_user(play, name);
+	}
+	for (unsigned i = 0; i < count; i++)
+		expect(play, &slow[i], EXISTENCE_UNKNOWN);
+	while (!server_is_wanted(play))
+		;
+	assert_int_equal(play->metrics.userdb_outstanding, 0);
+	return server_turn_to(play, -1);
+}
+
+static void client_restart_impatient(struct play *play)
+{
+	play->settings.timeout_ms = 200;
+	play->settings.keep_found_ms = 0;
+	client_restart(play);
+}
+
+static void a_connection_lingers_until_the_last_answer(void **state)
+{
+	struct play *play = *state;
+	struct asked asked = {0};
+	char groups[2 * USERDB_LINE_MAX + 1];
+	unsigned ids[4];
+
+	memset(groups, 'g', sizeof groups - 1);
+	groups[sizeof groups - 1] = '\0';
+	client_restart_impatient(play);
+	int lingering = be_given_up(play, 4, ids);
+	assert_false(ask(play, &asked, "slow-0@a.example"));
+	server_greet(play);
+	unsigned id = server_expect_user(play, "slow-0@a.example");
+	int new = server_turn_to(play, lingering);
+	/* Nobody reads what they say, but each line is one. */
+	server_send(play, "NOTFOUND\t%u\nFAIL\t%u\nUSER\t%u\tacl_groups=%s", ids[0], ids[1], ids[2], groups);
+	server_expect_lingering(play);
+	server_send(play, ",%s\n", groups);
+	server_expect_lingering(play);
+	server_send(play, "FAIL\t%u", ids[3]);
+	server_expect_lingering(play);
+	server_send(play, "\n");
+	server_expect_close(play);
+	play->stream = new;
+	server_send(play, "USER\t%u\tx\n", id);
+	expect(play, &asked, EXISTS);
+}
+
+/* Together with what it was given up for. */
+static void what_has_come_already_is_not_owed(void **state)
+{
+	struct play *play = *state;
+	struct asked asked[3] = {{0}};
+	unsigned ids[3];
+	char name[64];
+
+	for (int all = 0; all < 2; all++) {
+		client_restart(play);
+		server_turn_away(play);
+		for (unsigned i = 0; i < 3; i++) {
+			snprintf(name, sizeof name, "%u@a.example", i);
+			assert_false(ask(play, &asked[i], name));
+		}
+		server_greet(play);
+		for (unsigned i = 0; i < 3; i++) {
+			snprintf(name, sizeof name, "%u@a.example", i);
+			ids[i] = server_expect_user(play, name);
+		}
+		server_send(play, "garbage\nUSER\t%u\tx\nUSER\t%u\tx%s", ids[1], ids[2],
+			    all ? "\n" : "");
+		if (!all) {
+			server_expect_lingering(play);
+			server_send(play, "\n");
+		}
+		server_expect_close(play);
+		userdb_destroy(&play->userdb);
+	}
+}
+
+static void a_connection_lingers_no_longer_than_its_limit(void **state)
+{
+	struct play *play = *state;
+	unsigned ids[2];
+
+	play->settings.linger_ms = 600;
+	client_restart_impatient(play);
+	uint64_t begin = now_ms();
+	int first = be_given_up(play, 1, ids);
+	server_hang_up(play);
+	server_turn_to(play, be_given_up(play, 2, ids));
+	server_expect_lingering(play);
+	int second = server_turn_to(play, first);
+	server_expect_close(play);
+	assert_in_range(now_ms() - begin, 700, 3000);
+	play->stream = second;
+	server_expect_close(play);
+	assert_in_range(now_ms() - begin, 900, 4000);
+}
+
+static void a_lingering_connection_that_dovecot_closes_is_gone(void **state)
+{
+	struct play *play = *state;
+	unsigned ids[1];
+
+	client_restart_impatient(play);
+	play->stream = be_given_up(play, 1, ids);
+	server_hang_up(play);
+	turn_for(play, 20);
+	userdb_end(&play->userdb, 20000);
+	uint64_t begin = now_ms();
+	uv_run(&play->loop, UV_RUN_DEFAULT);
+	assert_true(now_ms() - begin < 1000);
+}
+
+static void an_endless_line_ends_lingering(void **state)
+{
+	struct play *play = *state;
+	size_t length = 10 << 20;
+	char *line = malloc(length);
+	unsigned ids[1];
+
+	memset(line, 'x', length);
+	client_restart_impatient(play);
+	play->stream = be_given_up(play, 1, ids);
+	server_send_bytes(play, line, length);
+	server_expect_close(play);
+	free(line);
+}
+
+static void few_connections_linger(void **state)
+{
+	struct play *play = *state;
+	int streams[USERDB_LINGERING_MAX + 1];
+	unsigned ids[1];
+
+	client_restart_impatient(play);
+	for (unsigned i = 0; i < USERDB_LINGERING_MAX; i++)
+		streams[i] = be_given_up(play, 1, ids);
+	play->stream = streams[0];
+	server_expect_lingering(play);
+	play->stream = -1;
+	streams[USERDB_LINGERING_MAX] = be_given_up(play, 1, ids);
+	play->stream = streams[0];
+	server_expect_close(play);
+	for (unsigned i = 1; i <= USERDB_LINGERING_MAX; i++) {
+		play->stream = streams[i];
+		server_expect_lingering(play);
+	}
+	userdb_destroy(&play->userdb);
+	for (unsigned i = 1; i <= USERDB_LINGERING_MAX; i++) {
+		play->stream = streams[i];
+		server_expect_close(play);
+	}
+}
+
+static void the_end_waits_for_owed_answers(void **state)
+{
+	struct play *play = *state;
+	struct asked asked = {0}, gone = {0};
+	unsigned ids[1];
+
+	client_restart_impatient(play);
+	int older = be_given_up(play, 1, ids);
+	assert_false(ask(play, &asked, "a@a.example"));
+	assert_false(ask(play, &gone, "gone@a.example"));
+	server_greet(play);
+	unsigned id = server_expect_user(play, "a@a.example");
+	unsigned gone_id = server_expect_user(play, "gone@a.example");
+	userdb_cancel(play->userdb, &gone);
+	userdb_end(&play->userdb, 20000);
+	assert_null(play->userdb);
+	assert_true(asked.called && asked.existence == EXISTENCE_UNKNOWN);
+	server_expect_lingering(play);
+	server_send(play, "USER\t%u\tx\n", id);
+	server_expect_lingering(play);
+	server_send(play, "USER\t%u\tx\n", gone_id);
+	server_expect_close(play);
+	play->stream = older;
+	server_expect_lingering(play);
+	server_send(play, "FAIL\t%u\n", ids[0]);
+	server_expect_close(play);
+	assert_int_equal(uv_run(&play->loop, UV_RUN_NOWAIT), 0);
+	assert_false(gone.called);
+}
+
+static void the_end_waits_no_longer_than_it_may(void **state)
+{
+	struct play *play = *state;
+	struct asked asked = {0};
+	unsigned ids[1];
+
+	client_restart_impatient(play);
+	be_given_up(play, 1, ids);
+	assert_false(ask(play, &asked, "a@a.example"));
+	server_greet(play);
+	server_expect_user(play, "a@a.example");
+	uv_update_time(&play->loop);
+	uint64_t begin = now_ms();
+	userdb_end(&play->userdb, 200);
+	assert_int_equal(uv_run(&play->loop, UV_RUN_DEFAULT), 0);
+	assert_in_range(now_ms() - begin, 150, 1500);
+}
+
+static void the_end_waits_for_nothing_where_nothing_is_owed(void **state)
+{
+	struct play *play = *state;
+
+	for (int stage = 0; stage < 4; stage++) {
+		struct asked asked = {0};
+		play->settings.keep_found_ms = 0;
+		client_restart(play);
+		if (stage > 0)
+			assert_false(ask(play, &asked, "a@a.example"));
+		if (stage == 2)
+			server_accept(play);
+		if (stage == 3) {
+			server_greet(play);
+			server_send(play, "USER\t%u\tx\n", server_expect_user(play, "a@a.example"));
+			expect(play, &asked, EXISTS);
+		}
+		uint64_t begin = now_ms();
+		userdb_end(&play->userdb, 20000);
+		uv_run(&play->loop, UV_RUN_DEFAULT);
+		assert_true(now_ms() - begin < 1000);
+		server_hang_up(play);
+	}
+}
+
 /* In callbacks */
 
 static struct asked another;
@@ -1370,9 +1656,7 @@ static void destroying_answers_all_in_every_state(void **state)
 		assert_int_equal(play->metrics.userdb_outstanding, 0);
 		server_hang_up(play);
 		client_restart(play);
-		/* Whoever is still in the backlog. */
-		for (int fd; (fd = accept(play->listener, NULL, NULL)) >= 0;)
-			close(fd);
+		server_turn_away(play);
 	}
 }
 
@@ -1473,6 +1757,7 @@ static void anything_may_happen(void **state)
 	play->settings.max_outstanding = 40;
 	play->settings.keep_found_ms = play->settings.keep_none_ms = 5;
 	play->settings.max_kept = 6;
+	play->settings.linger_ms = 150;
 	client_restart(play);
 	for (unsigned long round = 0; round < rounds; round++) {
 		somebody_asks_or_cancels(chaos);
@@ -1486,7 +1771,7 @@ static void anything_may_happen(void **state)
 		uv_run(&play->loop, UV_RUN_NOWAIT);
 		assert_true(play->metrics.userdb_outstanding <= 40);
 		if (choose(chaos, 2000) == 0) {
-			userdb_destroy(&play->userdb);
+			userdb_end(&play->userdb, choose(chaos, 3));
 			expect_all_called(chaos);
 			client_restart(play);
 		}
@@ -1542,6 +1827,15 @@ int main(void)
 		PLAY(a_path_too_long_for_a_socket_is_unknown),
 		PLAY(nobody_to_ask),
 		PLAY(who_cancels_is_not_called),
+		PLAY(a_connection_lingers_until_the_last_answer),
+		PLAY(what_has_come_already_is_not_owed),
+		PLAY(a_connection_lingers_no_longer_than_its_limit),
+		PLAY(a_lingering_connection_that_dovecot_closes_is_gone),
+		PLAY(an_endless_line_ends_lingering),
+		PLAY(few_connections_linger),
+		PLAY(the_end_waits_for_owed_answers),
+		PLAY(the_end_waits_no_longer_than_it_may),
+		PLAY(the_end_waits_for_nothing_where_nothing_is_owed),
 		PLAY(a_callback_may_ask),
 		PLAY(a_callback_may_cancel_what_is_decided_too),
 		PLAY(a_callback_may_destroy),
