@@ -30,7 +30,7 @@
 
 enum {
 	BACKLOG = 4096, /* the kernel's net.core.somaxconn counts if it is lower */
-	DRAIN_MS = 8000,
+	DRAIN_MS = 7000, /* for clients; after it Dovecot has at least a second more */
 	END_SECONDS = 10, /* after SIGTERM it is over in any case */
 	/* Descriptors beside connections: sockets, the directory, those of an event loop. */
 	FIXED_DESCRIPTORS = 64 + METRICS_SERVER_MAX_CLIENTS,

@@ -36,11 +36,17 @@ struct worker {
 	uv_timer_t end;	     /* while draining: the last moment */
 	uv_prepare_t before; /* while draining: is all done? */
 	bool draining;
+	uint64_t last_moment; /* uv_now(); of all, once draining */
 	struct serve serve;
 	struct connections connections;
 };
 
-enum { TICK_MS = 1000 };
+enum {
+	TICK_MS = 1000,
+	/* For what Dovecot owes when all clients are gone; 2.4 takes two to three seconds for a failure. */
+	OWED_MS = 5000,
+	OWED_AT_LEAST_MS = 1000,
+};
 
 /* What was given since the last time; free() it. */
 static struct given *take_orders(struct worker *worker, size_t *count_r, bool *stop_r,
@@ -59,7 +65,17 @@ static struct given *take_orders(struct worker *worker, size_t *count_r, bool *s
 	return given;
 }
 
-/* The loop ends once the closing callbacks have run. */
+static unsigned owed_ms(const struct worker *worker)
+{
+	uint64_t now = uv_now(&worker->loop);
+
+	if (worker->last_moment <= now)
+		return 0;
+	uint64_t left = worker->last_moment - now;
+	return left < OWED_MS ? (unsigned)left : OWED_MS;
+}
+
+/* The loop ends once the closing callbacks have run, and Dovecot has answered what it was asked. */
 static void finish(struct worker *worker)
 {
 	struct userdb *userdb = worker->serve.userdb;
@@ -67,7 +83,7 @@ static void finish(struct worker *worker)
 	if (uv_is_closing((uv_handle_t *)&worker->wake))
 		return;
 	worker->serve.userdb = NULL; /* requests behind those that waited ask nobody any more */
-	userdb_destroy(&userdb);     /* answers all that wait */
+	userdb_end(&userdb, owed_ms(worker)); /* answers all that wait */
 	connections_close(&worker->connections);
 	uv_close((uv_handle_t *)&worker->wake, NULL);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
@@ -99,6 +115,7 @@ static void drain(struct worker *worker, unsigned milliseconds)
 	if (worker->draining)
 		return;
 	worker->draining = true;
+	worker->last_moment = uv_now(&worker->loop) + milliseconds + OWED_AT_LEAST_MS;
 	uv_timer_start(&worker->end, on_end, milliseconds, 0);
 	uv_prepare_start(&worker->before, before_waiting);
 }

@@ -38,7 +38,9 @@ void worker_give(struct worker *worker, enum service service, int fd);
 
 /* From the main thread: takes no more from the clients, answers every request that had arrived,
  * closes each connection once that is done, and all of them after `milliseconds`; then the thread
- * ends. Returns at once. worker_join() waits for the end and frees the worker. */
+ * ends; where Dovecot owes answers, when it has given them, at most some seconds later, and at most
+ * a second after `milliseconds`. Returns at once. worker_join() waits for the end and frees the
+ * worker. */
 void worker_stop(struct worker *worker, unsigned milliseconds);
 void worker_join(struct worker **worker);
 

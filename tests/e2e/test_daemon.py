@@ -391,6 +391,37 @@ def test_a_second_sigterm_ends_it_at_once(place):
             accepted.close()
 
 
+@pytest.mark.parametrize("what", ["the answer", "a second sigterm", "some seconds"])
+def test_at_the_end_it_waits_for_what_dovecot_owes_until(what, place):
+    own = homing.Homing(place / "directory")
+    own.apply({"main_domain": "company.com", "domains": {"company.com": {"accounts": "dovecot"}}})
+    with contextlib.closing(listen(place / "auth-userdb")) as userdb:
+        (place / "auth-userdb").chmod(0o666)
+        daemon = make(place, own, userdb=place / "auth-userdb").start()
+        with PolicyClient(daemon.policy) as client:
+            client.send(client.request(KNOWN))
+            dovecot, _ = userdb.accept()
+            dovecot.sendall(b"VERSION\t1\t1\nSPID\t1\n")
+            question = b""
+            while question.count(b"\n") < 2:
+                question += dovecot.recv(4096)
+            begin = time.monotonic()
+            daemon.signal(signal.SIGTERM)
+            assert client.reply().startswith("451 4.3.0 ")
+            assert client.closed()
+        time.sleep(0.5)
+        assert daemon.alive()
+        if what == "the answer":
+            number = re.search(rb"USER\t(\d+)", question)[1]
+            dovecot.sendall(b"NOTFOUND\t" + number + b"\n")
+        elif what == "a second sigterm":
+            daemon.signal(signal.SIGTERM)
+        assert daemon.process.wait(15) == 0
+        took = time.monotonic() - begin
+        assert 7 < took < 9.9 if what == "some seconds" else took < 7.5
+        dovecot.close()
+
+
 def test_sigint_is_sigterm_and_sigpipe_nothing(place, story):
     with make(place, story) as daemon:
         daemon.signal(signal.SIGPIPE)

@@ -180,6 +180,34 @@ class Asker:
             self.end()
 
 
+def auth_processes(server):
+    """Of that server, their workers included."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            parent = int((comm.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if comm.read_text() == "auth\n" and parent == server.process.pid:
+                found.append(int(comm.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+@contextlib.contextmanager
+def halted_workers(server):
+    """Lookups in the database begin, and end when this does."""
+    workers = [process for process in auth_processes(server)
+               if b"-w" in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")]
+    assert workers
+    for process in workers:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in workers:
+            os.kill(process, signal.SIGCONT)
+
+
 def wait_until(question, seconds=20):
     end = time.monotonic() + seconds
     while not question():
@@ -307,17 +335,6 @@ def test_no_question_is_lost_when_dovecot_is(how, userdb, site, start):
         site.server.userdbs[1] = site.accounts.file()
     server = start(site.server)
 
-    def auth_processes():
-        found = []
-        for comm in Path("/proc").glob("[0-9]*/comm"):
-            try:
-                parent = int((comm.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if comm.read_text() == "auth\n" and parent == server.process.pid:
-                    found.append(int(comm.parent.name))
-            except OSError:
-                pass
-        return found
-
     def act():
         time.sleep(1.5)  # so that the connection is no new one
         if how == "restarted":
@@ -327,7 +344,7 @@ def test_no_question_is_lost_when_dovecot_is(how, userdb, site, start):
         elif how == "reloaded":
             server.doveadm("reload", check=True)
         else:
-            for process in auth_processes():
+            for process in auth_processes(server):
                 with contextlib.suppress(ProcessLookupError):  # they end one another
                     os.kill(process, signal.SIGKILL)
 
@@ -343,6 +360,26 @@ def test_no_question_is_lost_when_dovecot_is(how, userdb, site, start):
     assert reconnects <= 5
     if how == "killed":
         site.server.log_path.write_text("")  # the test asked for what serve() looks for
+
+
+def expect_no_crash(server):
+    """2.4's auth process would crash at an answer for a connection that is gone."""
+    time.sleep(0.5)
+    assert server.userdb().lookup("info@dove.example")[0] == "info@dove.example"
+    assert "killed with signal" not in server.log()
+
+
+def test_giving_up_an_answer_crashes_no_auth_process(site, start):
+    server = start(site.server)
+    with Asker(site.socket, timeout_ms=500) as asker:
+        assert asker.ask("info@dove.example") == "found"
+        with halted_workers(server):
+            assert asker.ask("nobody@dove.example") == "unknown"
+            wait_until(lambda: any("no answer in time" in line for line in asker.log))
+            time.sleep(0.3)
+        expect_no_crash(server)
+        assert asker.ask("nobody@dove.example") == "none"
+        assert asker.end() == 1
 
 
 def test_the_socket_of_auth_clients_is_recognized(site, start):
@@ -492,6 +529,23 @@ def test_dovecot_restarts_under_the_daemon_s_load(site, start, policyd):
     assert not wrong, wrong[:5]
     assert len(right) > 1000
     assert not deferred
+
+
+def test_a_daemon_that_stops_crashes_no_auth_process(site, start, place):
+    server = start(site.server)
+    with Policyd(place / "other", site.homing.path, userdb=site.socket, workers=1) as daemon:
+        assert ask_policy(daemon, "info@dove.example") == "DUNNO"
+        with halted_workers(server):
+            with PolicyClient(daemon.policy) as client:
+                client.send(client.request("nobody@dove.example"))
+                wait_until(lambda: daemon.metrics()["homing_policyd_userdb_outstanding"] == 1)
+                daemon.signal(signal.SIGTERM)
+                assert client.reply().startswith("451 4.3.0 ")
+            time.sleep(0.5)
+            assert daemon.alive()
+        assert daemon.process.wait(5) == 0
+    assert "stopped" in daemon.log()
+    expect_no_crash(server)
 
 
 def test_the_daemon_says_what_it_may_not_connect_to(site, start, place):

@@ -11,6 +11,8 @@
 #include "log.h"
 #include "userdb.h"
 
+enum { OWED_MS = 10000 }; /* for answers that nobody waits for any more (userdb-linger.h) */
+
 struct asker {
 	struct userdb *userdb;
 	uv_pipe_t input;
@@ -40,7 +42,7 @@ static void print_answer(const char *name, enum existence existence)
 static void end_if_done(struct asker *asker)
 {
 	if (asker->input_ended && asker->waiting == 0)
-		userdb_destroy(&asker->userdb);
+		userdb_end(&asker->userdb, OWED_MS);
 }
 
 static void on_answer(void *context, enum existence existence)
