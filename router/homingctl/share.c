@@ -502,7 +502,7 @@ static int run_verify(const struct call *call)
 	"public namespace. MAILBOX has / between its parts (--separator for another), and * is the\n" \
 	"whole account: every mailbox, present and future.\n"
 #define WHO_HELP                                                                                   \
-	"WHO is user, user@domain, user%%domain, an alias, $group, $group@domain, anyone@ (everybody in\n" \
+	"WHO is user, user@domain, user%domain, an alias, $group, $group@domain, anyone@ (everybody in\n" \
 	"the owner's domain), anyone@domain, anyone, authenticated or owner; a bare name belongs to the\n" \
 	"owner's domain. Behind --, -WHO takes rights away that WHO has otherwise.\n"
 
