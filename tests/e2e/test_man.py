@@ -319,6 +319,15 @@ def test_every_page_is_installed_and_in_a_package():
             f"{page}: in no packaging/debian/*.install"
 
 
+def test_every_build_option_is_in_the_readme_of_packaging_with_its_default():
+    options = dict(re.findall(r"^option\('([a-z-]+)', type : '[a-z]+', value : '?([^',]*)'?,",
+                              (TOP / "meson.options").read_text(), re.M))
+    assert len(options) == (TOP / "meson.options").read_text().count("option(")
+    text = (TOP / "packaging/README.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([^|]*) \|", text, re.M))
+    assert rows == {name: default or "empty" for name, default in options.items()}
+
+
 def test_the_format_that_homing_directory_5_names_is_the_code_s():
     number = re.search(r"STORE_FORMAT = (\d+)", (TOP / "router/store.h").read_text())[1]
     readers = re.search(r"STORE_MAX_READERS = (\d+)", (TOP / "router/store.h").read_text())[1]
