@@ -365,8 +365,10 @@ int name_lookup(struct directory_reader *reader, const char *local, const char *
 	char key[NAME_KEY_SIZE];
 	size_t length = name_key(local, domain, key);
 	MDB_val value;
-	int found = store_get(reader->names, TABLE_NAMES, key, length, &value, error);
 
+	if (*local == '\0') /* the domain's rules have that key */
+		return 0;
+	int found = store_get(reader->names, TABLE_NAMES, key, length, &value, error);
 	if (found <= 0)
 		return found;
 	*value_r = value_of(&value);

@@ -321,6 +321,9 @@ static void refusals_say_what_is_wrong(void **state)
 		{"bob", "", "name the account's domain: user@domain"},
 		{"$staff", "", "name the group's domain: $group@domain"},
 		{"anyone@", "", "name the domain: anyone@domain"},
+		/* the front of a domain's names is no name */
+		{"@client1.com", "", "not the name of an account"},
+		{"%client1.com", "", "not the name of an account"},
 	};
 
 	(void)state;
