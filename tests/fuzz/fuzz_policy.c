@@ -31,12 +31,13 @@ static struct framed frame_part(const char *data, size_t length, size_t *seen)
 	return framed;
 }
 
-/* A piece of 1 to 7 bytes mostly, sometimes one of up to 4 KiB. */
-static size_t piece_length(uint64_t *seed)
+/* A piece of 1 to 7 bytes mostly, sometimes one of up to 4 KiB; larger ones behind more, so that
+ * what is long is not looked at too often. */
+static size_t piece_length(uint64_t *seed, size_t have)
 {
 	uint64_t number = support_random(seed);
 
-	return number % 8 == 0 ? 1 + number / 8 % 4096 : 1 + number / 8 % 7;
+	return number % 8 == 0 ? 1 + number / 8 % 4096 : 1 + number / 8 % (7 + have / 32);
 }
 
 static struct framed frame_in_pieces(const char *data, size_t length, uint64_t seed)
@@ -48,7 +49,7 @@ static struct framed frame_in_pieces(const char *data, size_t length, uint64_t s
 
 		if (framed.length != 0 || have == length)
 			return framed;
-		size_t more = piece_length(&seed);
+		size_t more = piece_length(&seed, have);
 		have = more < length - have ? have + more : length;
 	}
 }
