@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistr.h>
+
+#include "printable.h"
 
 enum { PATH_SIZE = 512, SHOWN_BYTES = 60, TEXT_SIZE = 1600 };
 
@@ -120,33 +121,6 @@ static int compare_mistakes(const void *left, const void *right)
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-static bool is_printable(ucs4_t character)
-{
-	return character >= 0x20 && !(character >= 0x7f && character < 0xa0) &&
-	       character != 0x2028 && character != 0x2029;
-}
-
-/* Control bytes and broken UTF-8 as \xHH: a line stays one line whatever a key holds. `out` has
- * four times the length, and one. */
-static void escape(const char *text, char *out)
-{
-	for (size_t left = strlen(text); left > 0;) {
-		ucs4_t character;
-		int length = u8_mbtoucr(&character, (const uint8_t *)text, left);
-
-		if (length > 0 && is_printable(character)) {
-			memcpy(out, text, (size_t)length);
-			out += length;
-		} else {
-			length = 1;
-			out += sprintf(out, "\\x%02x", (unsigned char)*text);
-		}
-		text += length;
-		left -= (size_t)length;
-	}
-	*out = '\0';
-}
-
 static void report_one(struct draft *draft, const struct config_mistake *mistake,
 		       config_mistake_cb *report, void *context)
 {
@@ -156,10 +130,12 @@ static void report_one(struct draft *draft, const struct config_mistake *mistake
 
 	if (asprintf(&line, "%s:%u:%u: %s", file->path, at.line, at.column, mistake->text) < 0)
 		line = NULL;
+	/* a line stays one line whatever a key holds */
+	size_t size = line ? 4 * strlen(line) + 1 : 0;
 	if (line)
-		escaped = malloc(4 * strlen(line) + 1);
+		escaped = malloc(size);
 	if (escaped) {
-		escape(line, escaped);
+		printable_escape(escaped, size, line, size / 4);
 		report(escaped, context);
 	} else {
 		draft->no_memory = true;

@@ -1,6 +1,7 @@
 /* Text from outside made fit for a line: see printable.h. */
 #include "printable.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <unistr.h>
 
@@ -14,6 +15,15 @@ static size_t plain_run(const char *text, size_t length)
 	return run;
 }
 
+/* Beyond ASCII. Directions: the marks of Unicode's property Bidi_Control. */
+static bool is_printable(ucs4_t character)
+{
+	return character >= 0xa0 && character != 0x61c &&
+	       !(character >= 0x200e && character <= 0x200f) &&
+	       !(character >= 0x2028 && character <= 0x202e) &&
+	       !(character >= 0x2066 && character <= 0x2069);
+}
+
 size_t printable_character(const char *text, size_t length)
 {
 	ucs4_t character;
@@ -21,9 +31,7 @@ size_t printable_character(const char *text, size_t length)
 	if (length == 0 || (unsigned char)*text < 0x80)
 		return plain_run(text, length > 0 ? 1 : 0);
 	int used = u8_mbtoucr(&character, (const uint8_t *)text, length);
-	if (used <= 0 || character < 0xa0 || character == 0x2028 || character == 0x2029)
-		return 0;
-	return (size_t)used;
+	return used > 0 && is_printable(character) ? (size_t)used : 0;
 }
 
 enum width { REPLACED = 1, ESCAPED = 4 };

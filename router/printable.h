@@ -1,6 +1,7 @@
 /* Text from outside on its way to a log, a terminal or a line protocol, where no byte of it may
  * end the line or steer the terminal. Printable is valid UTF-8 but for control characters (C0, DEL
- * and C1) and the line and paragraph separators. */
+ * and C1), the line and paragraph separators, and the marks that change the direction of text, which
+ * make one line look like another. */
 #ifndef HOMING_PRINTABLE_H
 #define HOMING_PRINTABLE_H
 

@@ -8,31 +8,12 @@
 #include <sysexits.h>
 #include <unistr.h>
 
-static bool is_printable(ucs4_t character)
-{
-	/* C0, DEL and C1 steer terminals; the line and paragraph separators and the marks that
-	 * change the direction of text make one line look like another. */
-	return character >= 0x20 && !(character >= 0x7f && character < 0xa0) &&
-	       !(character >= 0x2028 && character <= 0x202e) &&
-	       !(character >= 0x2066 && character <= 0x2069) &&
-	       !(character >= 0x200e && character <= 0x200f);
-}
-
-/* The length of the printable character at the front, 0 if it must be escaped. */
-static size_t plain_length(const char *bytes, size_t length)
-{
-	ucs4_t character = (unsigned char)*bytes;
-	int used = 1;
-
-	if (character >= 0x80)
-		used = u8_mbtoucr(&character, (const uint8_t *)bytes, length);
-	return used > 0 && is_printable(character) ? (size_t)used : 0;
-}
+#include "printable.h"
 
 void print_bytes(FILE *file, const char *bytes, size_t length)
 {
 	while (length > 0) {
-		size_t plain = plain_length(bytes, length);
+		size_t plain = printable_character(bytes, length);
 
 		if (plain > 0)
 			fwrite(bytes, 1, plain, file);
