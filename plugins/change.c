@@ -42,7 +42,7 @@ static enum homing_changed find_grantee(struct target *target, const char *ident
 		return HOMING_FAILED;
 	}
 	if (ret == 0) {
-		*why_r = t_strdup_printf("`%s`: %s", identifier, why);
+		*why_r = t_strdup_printf("`%s`: %s", homing_printable(identifier), why);
 		return HOMING_IMPOSSIBLE;
 	}
 	if (target->change.who.kind == GRANTEE_OWNER && !has_owner(target->backend)) {
@@ -208,7 +208,8 @@ static void log_refusal(struct acl_backend *backend, const char *storage_name, c
 {
 	e_info(mailbox_list_get_user(backend->list)->event,
 	       "homing: refused to change rights on mailbox %s: %s",
-	       mailbox_list_get_vname(backend->list, storage_name), why);
+	       homing_printable(mailbox_list_get_vname(backend->list, storage_name)),
+	       homing_printable(why));
 }
 
 enum homing_changed homing_change(struct acl_backend *backend, const char *storage_name,

@@ -14,6 +14,7 @@
 #include "change.h"
 #include "router/rights.h"
 #include "session.h"
+#include "words.h"
 
 HOMING_EXPORT void imap_homing_acl_plugin_init(struct module *module);
 HOMING_EXPORT void imap_homing_acl_plugin_deinit(void);
@@ -39,6 +40,7 @@ struct request {
 
 static void no(struct request *request, const char *code, const char *why)
 {
+	why = homing_printable(why);
 	client_send_tagline(request->cmd, code == NULL ? t_strdup_printf("NO %s", why)
 						       : t_strdup_printf("NO [%s] %s", code, why));
 }
@@ -190,7 +192,8 @@ static bool parse(struct request *request, const char *identifier, const char *l
 	const char *why = rights_parse(letters, strlen(letters), &rights);
 	if (why != NULL) {
 		client_send_command_error(request->cmd,
-					  t_strdup_printf("Invalid rights `%s`: %s", letters, why));
+					  t_strdup_printf("Invalid rights `%s`: %s",
+							  homing_printable(letters), why));
 		return FALSE;
 	}
 	set_mode(request, mode, rights);

@@ -1,7 +1,21 @@
 /* Dovecot's words for rights and identifiers. */
 #include "compat.h"
 
+#include "router/printable.h"
 #include "words.h"
+
+/* Four times the longest name of a mailbox. */
+#define PRINTABLE_MAX 16384
+
+const char *homing_printable(const char *text)
+{
+	size_t length = strlen(text);
+	size_t size = I_MIN(4 * length + 1, PRINTABLE_MAX);
+	char *printable = t_malloc_no0(size);
+
+	printable_escape(printable, size, text, length);
+	return printable;
+}
 
 static const struct {
 	enum right right;

@@ -6,6 +6,10 @@
 
 struct acl_rights;
 
+/* What came from a client, fit for a line of a log or of IMAP: an IMAP literal may hold line ends.
+ * On the data stack; cut where it is longer than any name. */
+HOMING_EXPORT const char *homing_printable(const char *text);
+
 /* `lookup`, `read`...: ended by NULL, on the pool. */
 const char *const *homing_right_names(pool_t pool, uint16_t rights);
 /* FALSE: *unknown_r is one that we cannot keep. NULL has none. */
