@@ -1,7 +1,8 @@
 /* share export-vfile: the way back, files dovecot-acl for Dovecot's own ACL backend.
  *
  * The folders belong to the mail user, who may do anything in them. So that no link there leads us
- * where only root may go, files are written as the owner of the list's folder. */
+ * where only root may go, or to another user's mail, files are written as the owner of the list's
+ * folder, which is opened once and by no link of a user's. */
 #include "command.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "folder-open.h"
 #include "output.h"
 #include "share-folders.h"
 #include "vfile-line.h"
@@ -326,26 +328,34 @@ static int become_root_again(void)
 	return getuid() == 0 && (seteuid(0) < 0 || setegid(getgid()) < 0) ? -1 : 0;
 }
 
-static int export_owner(struct export *export)
+static int write_files(struct export *export, int folder)
 {
 	struct stat status;
 
-	if (lstat(export->at->folder, &status) < 0)
-		return error_set(&export->error, errno == ENOENT ? ERROR_MISSING : ERROR_IO, "%s: %s",
+	if (fstat(folder, &status) < 0 || become(&status) < 0)
+		return error_set(&export->error, ERROR_PERMISSION, "%s: become its owner: %s",
 				 export->at->folder, strerror(errno));
+	int answer = vfile_tree_walk(folder, export->at->folder, export_folder, export,
+				     &export->error);
+	if (become_root_again() < 0)
+		return error_set(&export->error, ERROR_PERMISSION, "become root again: %s",
+				 strerror(errno));
+	return answer;
+}
+
+static int export_owner(struct export *export)
+{
+	int folder = folder_open(export->at->folder, &export->error);
+
+	if (folder < 0)
+		return -1;
 	int answer = read_grants(export, "", &export->whole);
 	if (answer == 0 && (answer = sharing_each_of_owner(export->sharing, export->at->owner.name,
 							   note_mailbox, export, &export->error)) > 0)
 		answer = out_of_memory(export);
-	if (answer < 0)
-		return -1;
-	if (become(&status) < 0)
-		return error_set(&export->error, ERROR_PERMISSION, "%s: become its owner: %s",
-				 export->at->folder, strerror(errno));
-	answer = vfile_tree_walk(export->at->folder, export_folder, export, &export->error);
-	if (become_root_again() < 0)
-		return error_set(&export->error, ERROR_PERMISSION, "become root again: %s",
-				 strerror(errno));
+	if (answer == 0)
+		answer = write_files(export, folder);
+	close(folder);
 	if (answer == 0 && export->whole.count > 0)
 		print("%s: *: written into each of %zu mailboxes\n", export->at->owner.name,
 		      export->whole_files);

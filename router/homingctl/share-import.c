@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "folder-open.h"
 #include "output.h"
 #include "share-folders.h"
 #include "shared-dict.h"
@@ -19,7 +20,8 @@
 #include "vfile-line.h"
 #include "vfile-tree.h"
 
-enum { MAX_ACL_BYTES = 1 << 20 };
+/* Users can make files of any size, and name them as they like. */
+enum { MAX_ACL_BYTES = 1 << 20, MAX_LIST_BYTES = 16 << 20 };
 
 struct imported {
 	const char *owner; /* of the list of folders */
@@ -149,21 +151,24 @@ static int take_lines(struct import *import, const struct vfile_folder *folder, 
 }
 
 /* The whole file; -1 with errno. Free *bytes_r. */
-static ssize_t read_file(int folder, char **bytes_r)
+static ssize_t read_file(int folder, const char *name, size_t most, char **bytes_r)
 {
-	int fd = openat(folder, VFILE_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	ssize_t got, length = 0;
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ssize_t got = 0;
+	size_t length = 0;
 
 	if (fd < 0)
 		return -1;
-	*bytes_r = malloc(MAX_ACL_BYTES + 1);
-	while (*bytes_r && (got = read(fd, *bytes_r + length, (size_t)(MAX_ACL_BYTES + 1 - length))) > 0)
-		length += got;
-	int failure = !*bytes_r ? ENOMEM : got < 0 ? errno : length > MAX_ACL_BYTES ? EFBIG : 0;
+	char *bytes = malloc(most + 1);
+	while (bytes && length <= most && (got = read(fd, bytes + length, most + 1 - length)) > 0)
+		length += (size_t)got;
+	int failure = !bytes ? ENOMEM : got < 0 ? errno : length > most ? EFBIG : 0;
 	close(fd);
-	if (failure == 0)
-		return length;
-	free(*bytes_r);
+	if (failure == 0) {
+		*bytes_r = bytes;
+		return (ssize_t)length;
+	}
+	free(bytes);
 	errno = failure;
 	return -1;
 }
@@ -180,7 +185,7 @@ static int take_folder(const struct vfile_folder *folder, void *context)
 		return out_of_memory(import);
 	if (asprintf(&path, "%s/" VFILE_NAME, folder->path) < 0)
 		return out_of_memory(import);
-	ssize_t length = read_file(folder->fd, &bytes);
+	ssize_t length = read_file(folder->fd, VFILE_NAME, MAX_ACL_BYTES, &bytes);
 	int answer = 0;
 	if (length < 0) {
 		report(import, path, 0, "", strerror(errno));
@@ -211,46 +216,64 @@ static bool has_file(struct import *import, const char *stored)
 	return false;
 }
 
-static int check_list(struct import *import, const char *path)
+static int check_list_line(struct import *import, const char *path, size_t number, const char *line,
+			   size_t length)
 {
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
-	char *text = NULL;
-	size_t size = 0;
+	char *text = strndup(line, length);
 
-	if (!stream) {
-		if (fd >= 0)
-			return out_of_memory(import);
-		if (errno != ENOENT && errno != ENOTDIR)
-			report(import, path, 0, "", strerror(errno));
-		return 0;
-	}
-	for (size_t number = 1; getline(&text, &size, stream) >= 0; number++) {
-		text[strcspn(text, "\n")] = '\0';
-		/* the time of the file, and the mailbox */
-		const char *name = strchr(text, ' ');
-
-		if (name && !has_file(import, name + 1))
-			report(import, path, number, text,
-			       "others have rights there, but not from a " VFILE_NAME
-			       " of its own: from global ACLs or defaults, or it is gone");
-	}
+	if (!text)
+		return out_of_memory(import);
+	/* the time of the file, and the mailbox */
+	const char *name = strchr(text, ' ');
+	if (name && !has_file(import, name + 1))
+		report(import, path, number, text,
+		       "others have rights there, but not from a " VFILE_NAME
+		       " of its own: from global ACLs or defaults, or it is gone");
 	free(text);
-	fclose(stream);
 	return 0;
 }
 
-static int check_lists(struct import *import)
+static int check_list(struct import *import, int folder, const char *path)
 {
-	static const char *const places[] = {"", "/mailboxes", "/.imap"};
+	char *bytes;
+	ssize_t length = read_file(folder, VFILE_NAME "-list", MAX_LIST_BYTES, &bytes);
+	int answer = 0;
+
+	if (length < 0) {
+		if (errno != ENOENT)
+			report(import, path, 0, "", strerror(errno));
+		return 0;
+	}
+	const char *end = bytes + length, *next = bytes;
+	for (size_t number = 1; answer == 0 && next < end; number++) {
+		const char *newline = memchr(next, '\n', (size_t)(end - next));
+		const char *stop = newline ? newline : end;
+
+		answer = check_list_line(import, path, number, next, (size_t)(stop - next));
+		next = newline ? newline + 1 : end;
+	}
+	free(bytes);
+	return answer;
+}
+
+static int check_lists(struct import *import, int root)
+{
+	static const char *const places[] = {".", "mailboxes", ".imap"};
 	int answer = 0;
 
 	for (size_t i = 0; i < sizeof places / sizeof places[0] && answer == 0; i++) {
+		int fd = openat(root, places[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		char *path;
 
-		if (asprintf(&path, "%s%s/" VFILE_NAME "-list", import->at->folder, places[i]) < 0)
+		if (fd < 0)
+			continue;
+		if (asprintf(&path, "%s/%s%s" VFILE_NAME "-list", import->at->folder,
+			     i > 0 ? places[i] : "", i > 0 ? "/" : "") < 0) {
+			close(fd);
 			return out_of_memory(import);
-		answer = check_list(import, path);
+		}
+		answer = check_list(import, fd, path);
+		close(fd);
 		free(path);
 	}
 	return answer;
@@ -258,10 +281,14 @@ static int check_lists(struct import *import)
 
 static int take_owner(struct import *import)
 {
-	int answer = vfile_tree_walk(import->at->folder, take_folder, import, &import->error);
+	int folder = folder_open(import->at->folder, &import->error);
 
+	if (folder < 0)
+		return -1;
+	int answer = vfile_tree_walk(folder, import->at->folder, take_folder, import, &import->error);
 	if (answer == 0)
-		answer = check_lists(import);
+		answer = check_lists(import, folder);
+	close(folder);
 	string_set_finish(&import->with_file);
 	return answer;
 }

@@ -238,23 +238,24 @@ static int descend(struct walk *walk, int fd, unsigned depth)
 	return answer;
 }
 
-int vfile_tree_walk(const char *root, vfile_folder_cb *each, void *context, struct error *error)
+int vfile_tree_walk(int root, const char *path, vfile_folder_cb *each, void *context,
+		    struct error *error)
 {
-	size_t length = strlen(root);
+	size_t length = strlen(path);
 	struct walk *walk = calloc(1, sizeof *walk);
 
 	if (!walk)
 		return error_set(error, ERROR_MEMORY, "out of memory");
 	*walk = (struct walk){.each = each, .context = context, .error = error};
-	while (length > 1 && root[length - 1] == '/')
+	while (length > 1 && path[length - 1] == '/')
 		length--;
 	int answer;
 	if (length >= sizeof walk->path) {
-		answer = error_set(error, ERROR_INVALID, "%s: too long", root);
+		answer = error_set(error, ERROR_INVALID, "%s: too long", path);
 	} else {
-		memcpy(walk->path, root, length);
+		memcpy(walk->path, path, length);
 		walk->root_length = length;
-		int fd = open(walk->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int fd = fcntl(root, F_DUPFD_CLOEXEC, 0);
 		answer = fd < 0 ? fail_at(walk, "open") : descend(walk, fd, 0);
 	}
 	free(walk);

@@ -20,9 +20,9 @@ struct vfile_folder {
 /* 0 goes on; others end the walk, which returns them. */
 typedef int vfile_folder_cb(const struct vfile_folder *folder, void *context);
 
-/* Walks the folders below `root` (the mail location's) that are mailboxes or have an ACL file. Symbolic
- * links are not followed. -1 failed. */
-MUST_CHECK int vfile_tree_walk(const char *root, vfile_folder_cb *each, void *context,
+/* Walks the folders below the mail location's that are mailboxes or have an ACL file. `root` is open
+ * for reading, and stays so; `path` is what it is called. Symbolic links are not followed. -1 failed. */
+MUST_CHECK int vfile_tree_walk(int root, const char *path, vfile_folder_cb *each, void *context,
 			       struct error *error);
 
 /* From a name as Dovecot stores it (modified UTF-7, or UTF-8). NULL if fine, else why not. */

@@ -1,6 +1,7 @@
 """What comes from strangers stays what it is: in logs, in answers, in what others run as root.
 SECURITY.md has the boundaries, and names the test of each."""
 
+import os
 import re
 import socket
 
@@ -77,3 +78,79 @@ def test_an_identifier_begins_no_line_of_imap_or_of_the_log(shared, command, fro
     assert is_clean(log), repr(log)
     for line in log.splitlines():
         assert STAMPED.match(line) and not line.split(" ", 3)[-1].startswith(FORGED), line
+
+
+# Folders of users, in which root works for an administrator
+
+OWNER, EVE = "sales@client1.com", "eve@company.com"
+OWNER_UID, OTHER_UID = 5001, 5002
+
+
+@pytest.fixture
+def owners(place):
+    """A directory in which the owner shares the INBOX, and the folders of two users."""
+    homing = sharing.directory(place / "own")
+    sharing.add_accounts(homing, [OWNER, EVE])
+    homing.ctl("share", "grant", OWNER, "INBOX", EVE, "lr")
+    for name, uid in (("owner", OWNER_UID), ("other", OTHER_UID)):
+        maildir = place / name / "Maildir"
+        for folder in ("cur", "new", "tmp"):
+            (maildir / folder).mkdir(parents=True)
+        for path in [place / name, maildir, *maildir.iterdir()]:
+            os.chown(path, uid, uid)
+    return homing
+
+
+def listed(place, folder):
+    path = place / "list"
+    path.write_text(f"{OWNER}\t{folder}\n")
+    return str(path)
+
+
+def acl_files(place):
+    return [str(path.relative_to(place)) for path in place.rglob("dovecot-acl")]
+
+
+@pytest.mark.parametrize("command", ["export-vfile", "import-vfile"])
+def test_no_link_of_a_user_leads_root_into_the_mail_of_another(owners, place, command):
+    """Who gets the list's folder to be somebody else's would share their mail with whom one likes."""
+    link = place / "owner" / "mail"
+    link.symlink_to(place / "other")
+    os.chown(link, OWNER_UID, OWNER_UID, follow_symlinks=False)
+    for folder in (link / "Maildir", link / "Maildir/"):
+        done = owners.ctl("share", command, listed(place, folder), check=False)
+        assert done.returncode == 74 and "a symbolic link on the way is a user's own" in done.stderr
+    assert acl_files(place) == []
+    link.unlink()
+    (place / "owner" / "Maildir").rename(place / "owner" / "away")
+    (place / "owner" / "Maildir").symlink_to(place / "other" / "Maildir")
+    os.chown(place / "owner" / "Maildir", OWNER_UID, OWNER_UID, follow_symlinks=False)
+    done = owners.ctl("share", command, listed(place, place / "owner" / "Maildir"), check=False)
+    assert done.returncode == 74 and acl_files(place) == []
+
+
+def test_links_of_root_lead_to_the_mail_and_files_belong_to_its_owner(owners, place):
+    (place / "first").symlink_to("owner/../second")
+    (place / "second").symlink_to(place)
+    (place / "loop").symlink_to("loop")
+    owners.ctl("share", "export-vfile", listed(place, f"{place}/first/./owner//Maildir/"))
+    assert acl_files(place) == ["owner/Maildir/dovecot-acl"]
+    status = (place / "owner/Maildir/dovecot-acl").stat()
+    assert (status.st_uid, status.st_gid) == (OWNER_UID, OWNER_UID)
+    assert owners.ctl("share", "import-vfile", listed(place, place / "loop"), check=False).returncode == 74
+    assert owners.ctl("share", "import-vfile", listed(place, place / "none"), check=False).returncode == 66
+
+
+def test_a_file_of_a_user_takes_no_more_than_its_share_of_memory(owners, place):
+    """They can be of any size and kind."""
+    maildir = place / "owner" / "Maildir"
+    for name, size in (("dovecot-acl", 2 << 20), ("dovecot-acl-list", 20 << 20)):
+        with open(maildir / name, "wb") as file:
+            file.truncate(size)
+    done = owners.ctl("share", "import-vfile", listed(place, maildir), check=False)
+    assert done.returncode == 65 and done.stderr.count("File too large") == 2, done.stderr
+    for name in ("dovecot-acl", "dovecot-acl-list"):
+        (maildir / name).unlink()
+        os.mkfifo(maildir / name)
+    done = owners.ctl("share", "import-vfile", listed(place, maildir), check=False)
+    assert "0 grants in 0 files" in done.stdout
