@@ -4,11 +4,14 @@ SECURITY.md has the boundaries, and names the test of each."""
 import os
 import re
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 import dovecot
 import sharing
+from homing import HOMINGCTL
 
 FORGED = "imap(root): Error: forged"
 # Line ends, what steers terminals, what turns text around, and bytes that are no UTF-8.
@@ -154,3 +157,41 @@ def test_a_file_of_a_user_takes_no_more_than_its_share_of_memory(owners, place):
         os.mkfifo(maildir / name)
     done = owners.ctl("share", "import-vfile", listed(place, maildir), check=False)
     assert "0 grants in 0 files" in done.stdout
+
+
+# What an administrator's shell is given
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def completed(line, path):
+    """What TAB makes of the line."""
+    script = ('source "$1"; COMP_LINE=$2 COMP_POINT=${#2}; _homingctl; '
+              '[ ${#COMPREPLY[@]} = 0 ] || printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", script, "bash", str(TOP / "packaging/homingctl.bash-completion"), line],
+                          capture_output=True, text=True, env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"})
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", ["account show", "group add", "alias delete", "share grant",
+                                     "account add x@y --group"])
+def test_completion_runs_nothing_that_is_in_a_name(place, command):
+    names = ["a$(touch owned)", "a`touch owned`", "a;touch owned", "a'b", "a{b}", "a*", "a b"]
+    listing = place / "homingctl"
+    listing.write_text("#!/bin/sh\ncat <<'END'\n" + "".join(f"{name}@x.example\n" for name in names) + "END\n")
+    listing.chmod(0o755)
+    offered = completed(f"homingctl {command} a", place)
+    assert len(offered) == len(names)
+    said = subprocess.run(["bash", "-c", "printf '%s\\n' " + " ".join(offered)], cwd=place,
+                          capture_output=True, text=True).stdout
+    assert said.splitlines() == [f"{name}@x.example" for name in names]
+    assert not (place / "owned").exists() and not Path("owned").exists()
+
+
+def test_completion_offers_the_names_of_the_directory(place):
+    homing = sharing.directory(place / "own")
+    sharing.add_accounts(homing, [OWNER, "o'brien@client1.com"])
+    path, directory = Path(HOMINGCTL).parent, homing.path
+    assert completed(f"homingctl -d {directory} account show o", path) == ["o\\'brien@client1.com"]
+    assert completed(f"homingctl -d {directory} account show sales@c", path) == [OWNER.partition("@")[2]]
