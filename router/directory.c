@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "printable.h"
 #include "store.h"
 
 struct directory {
@@ -359,6 +360,12 @@ int network_lookup(struct directory_reader *reader, const struct ip *ip,
 	return 0;
 }
 
+static bool is_entry_kind(uint8_t kind)
+{
+	return kind == ENTRY_ACCOUNT || kind == ENTRY_ALIAS || kind == ENTRY_FORWARDER ||
+	       kind == ENTRY_GROUP;
+}
+
 int name_lookup(struct directory_reader *reader, const char *local, const char *domain,
 		enum entry_kind *kind_r, struct value_reader *value_r, struct error *error)
 {
@@ -373,8 +380,7 @@ int name_lookup(struct directory_reader *reader, const char *local, const char *
 		return found;
 	*value_r = value_of(&value);
 	uint8_t kind = value_u8(value_r);
-	if (kind != ENTRY_ACCOUNT && kind != ENTRY_ALIAS && kind != ENTRY_FORWARDER &&
-	    kind != ENTRY_GROUP) {
+	if (!is_entry_kind(kind)) {
 		char address[ADDRESS_SIZE];
 
 		snprintf(address, sizeof address, "%s@%s", local, domain);
@@ -496,10 +502,9 @@ struct entry_walk {
 
 static int entry_corrupt(struct directory_reader *reader, const MDB_val *key, struct error *error)
 {
-	char shown[64];
+	char shown[300];
 
-	snprintf(shown, sizeof shown, "%.*s", (int)(key->mv_size < 60 ? key->mv_size : 60),
-		 (const char *)key->mv_data);
+	printable_escape(shown, sizeof shown, key->mv_data, key->mv_size);
 	return directory_corrupt(error, reader, "names", shown);
 }
 
@@ -514,9 +519,9 @@ static int walk_entry(struct directory_reader *reader, const struct entry_walk *
 {
 	char local[LOCAL_SIZE], domain[DOMAIN_SIZE];
 
-	if (value->mv_size < 1 || !name_key_split(key->mv_data, key->mv_size, local, domain))
+	uint8_t kind = value->mv_size > 0 ? *(const uint8_t *)value->mv_data : 0;
+	if (!is_entry_kind(kind) || !name_key_split(key->mv_data, key->mv_size, local, domain))
 		return entry_corrupt(reader, key, error);
-	int kind = *(const unsigned char *)value->mv_data;
 	return walk->kind == 0 || walk->kind == kind
 		       ? walk->entry((enum entry_kind)kind, local, domain, walk->context)
 		       : 0;

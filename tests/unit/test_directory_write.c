@@ -716,26 +716,66 @@ static uint64_t orphans(void)
 	return count;
 }
 
-/* As a command does that is killed between its two commits. */
-static void leave_password(const char *local, const char *domain)
+/* A value of a name that nobody here would write. */
+static void put_value(const char *file, const char *table, const char *local, const char *domain,
+		      const char *text, size_t length)
 {
-	char *path = support_path(folder, "credentials.mdb");
+	char *path = support_path(folder, file);
 	char key_bytes[NAME_KEY_SIZE];
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	MDB_val key = {.mv_data = key_bytes, .mv_size = name_key(local, domain, key_bytes)};
-	MDB_val value = {.mv_data = (void *)"{X}old", .mv_size = 7};
+	MDB_val value = {.mv_data = (void *)text, .mv_size = length};
 
 	assert_int_equal(mdb_env_create(&env), 0);
 	mdb_env_set_maxdbs(env, 8);
 	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0), 0);
 	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_dbi_open(txn, "credentials", 0, &dbi), 0);
+	assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
 	assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
 	mdb_env_close(env);
 	free(path);
+}
+
+/* As a command does that is killed between its two commits. */
+static void leave_password(const char *local, const char *domain)
+{
+	put_value("credentials.mdb", "credentials", local, domain, "{X}old", 7);
+}
+
+static int take_any(enum entry_kind kind, const char *local, const char *domain, void *context)
+{
+	(void)kind, (void)local, (void)domain, (void)context;
+	return 0;
+}
+
+/* One of a kind that there is not, and one without any. */
+static void a_walk_ends_at_an_entry_that_does_not_parse(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t length;
+	} values[] = {{"Z", 1}, {"", 0}, {"D\0\0+\0", 5}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		put_value("directory.mdb", "names", "odd", "b.com", values[i].bytes,
+			  values[i].length);
+		struct support_open open = support_open(folder, DIRECTORY_NAMES);
+		struct error error = {0};
+		assert_int_equal(directory_begin(open.reader, &error), 0);
+		for (int kind = 0; kind <= ENTRY_ACCOUNT; kind += ENTRY_ACCOUNT) {
+			error_clear(&error);
+			assert_int_equal(directory_each_entry(open.reader, NULL, kind, take_any, NULL,
+							      &error), -1);
+			assert_int_equal(error.code, ERROR_CORRUPT);
+			assert_non_null(strstr(error.text, "names \"b.com\\x00odd\": "));
+		}
+		directory_end(open.reader);
+		support_close(&open);
+	}
 }
 
 struct accounts {
@@ -1543,6 +1583,7 @@ int main(void)
 		TEST(a_killed_writer_leaves_the_old_data_and_no_lock),
 		TEST(writers_of_several_processes_take_turns),
 		TEST(readers_and_their_children_follow_a_growing_writer),
+		TEST(a_walk_ends_at_an_entry_that_does_not_parse),
 		TEST(readers_that_died_are_cleared),
 	};
 
