@@ -313,8 +313,7 @@ static int check_grants(const MDB_val *key, const MDB_val *mdb_value, void *cont
 	struct error why = {0};
 
 	(void)error;
-	if (view_parse_grants(verify->view, key, mdb_value, &value, mailbox, &why) < 0 ||
-	    mailbox_refusal(mailbox))
+	if (view_parse_grants(verify->view, key, mdb_value, &value, mailbox, &why) < 0)
 		return bad_grants(verify, key, "does not parse");
 	int type = type_of(verify, id_take(key->mv_data), owner);
 	if (type < 0)

@@ -208,6 +208,8 @@ int view_parse_grants(const struct sharing_view *view, const MDB_val *key, const
 		memcpy(mailbox_r, bytes + ID_BYTES, length);
 		mailbox_r[length] = '\0';
 	}
+	if (mailbox_refusal(mailbox_r))
+		return view_corrupt(view, "grants", bytes, key->mv_size, error);
 	return 1;
 }
 

@@ -211,6 +211,15 @@ static int keep_visible(struct receiving *all, struct rights_ids *ids, struct er
 	return 0;
 }
 
+/* A copy of an item's mailbox. False: no mailbox has that name. One with a NUL must not become another,
+ * or the whole account. */
+static bool take_mailbox(const struct received *item, char mailbox_r[MAILBOX_SIZE])
+{
+	memcpy(mailbox_r, item->mailbox, item->mailbox_length);
+	mailbox_r[item->mailbox_length] = '\0';
+	return strlen(mailbox_r) == item->mailbox_length && !mailbox_refusal(mailbox_r);
+}
+
 /* `me` NULL: the rights are nobody's in particular. */
 static int tell(struct receiving *all, const struct rights_user *me, sharing_visible_cb *each,
 		void *context, struct error *error)
@@ -234,8 +243,8 @@ static int tell(struct receiving *all, const struct rights_user *me, sharing_vis
 			owner_known = item->owner;
 			all_rights = me && rights_user_administers(me, owner);
 		}
-		memcpy(mailbox, item->mailbox, item->mailbox_length);
-		mailbox[item->mailbox_length] = '\0';
+		if (!take_mailbox(item, mailbox))
+			return view_corrupt(all->view, "received", item->key, item->key_length, error);
 		answer = each(owner, mailbox, all_rights ? RIGHTS_ALL : item->rights, context);
 	}
 	return answer;

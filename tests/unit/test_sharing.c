@@ -1447,6 +1447,65 @@ static void damaged_values_are_refused_with_their_key(void **state)
 	rights_user_finish(&bob);
 }
 
+static int take_received(const char *owner, const char *mailbox, void *context)
+{
+	(void)owner, (void)mailbox, (void)context;
+	return 0;
+}
+
+/* No name that a mailbox cannot have is handed on, least of all one that would be taken for another. */
+static void a_mailbox_that_cannot_be_is_not_another(void **state)
+{
+	static const struct {
+		struct {
+			const char *bytes;
+			size_t length;
+		} grants, received;
+	} cases[] = {
+		/* as a C string the whole account, and Box */
+		{{BYTES(OWNER_ID "\0x")}, {BYTES("\6" BOB_ID OWNER_ID "\0x")}},
+		{{BYTES(OWNER_ID "Box\0x")}, {BYTES("\6" BOB_ID OWNER_ID "Box\0x")}},
+		{{BYTES(OWNER_ID "a\nb")}, {BYTES("\6" BOB_ID OWNER_ID "a\nb")}},
+		{{BYTES(OWNER_ID "\xff")}, {BYTES("\6" BOB_ID OWNER_ID "\xff")}},
+		{{BYTES(OWNER_ID "a\x1f")}, {BYTES("\6" BOB_ID OWNER_ID "a\x1f")}},
+	};
+	const struct grantee who = {.kind = GRANTEE_USER, .name = "bob@client1.com"};
+	struct rights_user bob = user_of(*state, "bob@client1.com");
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		struct damage grants = DAMAGE_PUT(TABLE_GRANTS, "", "\0\6" BOB_ID "\1\3\0\0\0");
+		struct damage received = DAMAGE_PUT(TABLE_RECEIVED, "", "");
+		void *fresh = NULL;
+
+		grants.key = cases[i].grants.bytes;
+		grants.key_length = cases[i].grants.length;
+		received.key = cases[i].received.bytes;
+		received.key_length = cases[i].received.length;
+		folder_setup(&fresh);
+		grant_lines(fresh, one_grant);
+		damage_file(fresh, &grants);
+		damage_file(fresh, &received);
+		struct sharing *sharing = open_reader(fresh);
+		struct listing listing = {.used = 0};
+		for (int call = 0; call < 3; call++) {
+			struct error error = {0};
+			int answer = call == 0 ? sharing_each_visible(sharing, &bob, list_visible,
+								      &listing, &error)
+				     : call == 1 ? sharing_each_received(sharing, &who, take_received,
+									 NULL, &error)
+						 : sharing_each_of_owner(sharing, "info@company.com",
+									 list_one, &listing, &error);
+			if (answer != -1 || error.code != ERROR_CORRUPT)
+				fail_msg("case %zu, call %d: %d %s", i, call, answer, error.text);
+		}
+		close_reader(&sharing);
+		assert_true(verify(fresh, true, NULL, NULL) > 0);
+		expect_grants(fresh, "info@company.com Box bob@client1.com lr\n");
+		support_teardown(&fresh);
+	}
+	rights_user_finish(&bob);
+}
+
 static void keep_found(const char *what, void *context)
 {
 	add_line(context, "%s\n", what);
@@ -1646,6 +1705,7 @@ int main(void)
 		TEST(a_refused_first_change_makes_no_tables),
 		TEST(a_file_that_lacks_a_table_is_not_an_older_one),
 		TEST(damaged_values_are_refused_with_their_key),
+		TEST(a_mailbox_that_cannot_be_is_not_another),
 		cmocka_unit_test(verify_finds_and_mends_what_disagrees),
 		TEST(verify_finds_whom_the_directory_does_not_know),
 		TEST(verify_needs_no_snapshot_and_ends_one),
