@@ -86,6 +86,7 @@ size_t grantee_key(const struct grantee *who, char key_r[PRINCIPAL_KEY_SIZE])
 	return type != 0 ? account_key((char)type, who->name, key_r) : 0;
 }
 
+/* Only what account_key() writes: there must be one key for a name, or nobody could delete the other. */
 static bool take_account(const char *key, size_t length, char name_r[OWNER_SIZE])
 {
 	const char *nul = memchr(key, '\0', length);
@@ -93,7 +94,9 @@ static bool take_account(const char *key, size_t length, char name_r[OWNER_SIZE]
 	size_t local_length = nul ? length - domain_length - 1 : 0;
 
 	if (!nul || domain_length > DOMAIN_MAX_BYTES || local_length == 0 ||
-	    local_length > LOCAL_MAX_BYTES || memchr(nul + 1, '\0', local_length))
+	    local_length > LOCAL_MAX_BYTES || memchr(nul + 1, '\0', local_length) ||
+	    memchr(key, '@', domain_length) ||
+	    (domain_length == 0 && memchr(nul + 1, '@', local_length)))
 		return false;
 	memcpy(name_r, nul + 1, local_length);
 	name_r += local_length;

@@ -1554,6 +1554,13 @@ static void verify_finds_and_mends_what_disagrees(void **state)
 		{DAMAGE_PUT(TABLE_PRINCIPALS, "Zx", BOB_ID),
 		 "principals \"Zx\": does not parse\n",
 		 "info@company.com Box bob@client1.com lr\n"},
+		/* keys that nobody looks up under the name that they would have */
+		{DAMAGE_PUT(TABLE_PRINCIPALS, "Aa@b\0x", UNKNOWN_ID),
+		 "principals \"Aa@b\\x00x\": does not parse\n",
+		 "info@company.com Box bob@client1.com lr\n"},
+		{DAMAGE_PUT(TABLE_PRINCIPAL_NAMES, UNKNOWN_ID, "A\0bob@client1.com"),
+		 "names \"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x07\": does not parse\n",
+		 "info@company.com Box bob@client1.com lr\n"},
 		{DAMAGE_PUT((enum sharing_table)STORE_META, SHARING_NEXT, BOB_ID),
 		 "the next id is one that is in use\n",
 		 "info@company.com Box bob@client1.com lr\n"},
