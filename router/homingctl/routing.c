@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "batch-line.h"
 #include "output.h"
 #include "route.h"
 #include "session.h"
@@ -265,55 +266,6 @@ static int route_one(const struct call *call, struct session *session,
 	return code;
 }
 
-/* One line of the batch, cut at its tabs. */
-struct batch_line {
-	char *fields[4]; /* kind, name, local IP, server name */
-	size_t lengths[4];
-};
-
-static const char *split_line(char *line, size_t length, struct batch_line *fields)
-{
-	char *end = line + length;
-
-	*fields = (struct batch_line){0};
-	for (int i = 0; i < 4; i++) {
-		char *tab = i < 4 ? memchr(line, '\t', (size_t)(end - line)) : NULL;
-		char *stop = tab ? tab : end;
-
-		fields->fields[i] = line;
-		fields->lengths[i] = (size_t)(stop - line);
-		*stop = '\0';
-		if (!tab)
-			return i >= 1 ? NULL : "a line is: kind TAB name TAB local IP TAB server name";
-		line = tab + 1;
-	}
-	return "more than four fields";
-}
-
-static const char *parse_line(const struct batch_line *line, struct route_question *question,
-			      struct ip *ip)
-{
-	if (strcmp(line->fields[0], "login") == 0)
-		question->kind = NAME_LOGIN;
-	else if (strcmp(line->fields[0], "address") == 0)
-		question->kind = NAME_ADDRESS;
-	else
-		return "the kind is neither \"login\" nor \"address\"";
-	question->name = line->fields[1];
-	question->name_length = line->lengths[1];
-	if (line->lengths[2] > 0) {
-		if (!ip_parse(line->fields[2], line->lengths[2], ip))
-			return "the local IP is not an IP address";
-		question->local_ip = ip;
-	}
-	if (line->lengths[3] > 0) {
-		if (strlen(line->fields[3]) != line->lengths[3])
-			return "a NUL in the server name";
-		question->server_name = line->fields[3];
-	}
-	return NULL;
-}
-
 static int batch_error(size_t number, const char *text)
 {
 	json_t *object = json_object();
@@ -346,16 +298,13 @@ static int batch_route(const struct call *call, struct directory_reader *reader,
 	return code;
 }
 
-static int batch_line(const struct call *call, struct directory_reader *reader, size_t number,
-		      char *line, size_t length)
+static int answer_line(const struct call *call, struct directory_reader *reader, size_t number,
+		       char *line, size_t length)
 {
-	struct batch_line fields;
-	struct route_question question = {0};
+	struct route_question question;
 	struct ip ip;
-	const char *why = split_line(line, length, &fields);
+	const char *why = batch_line_parse(line, length, &question, &ip);
 
-	if (!why)
-		why = parse_line(&fields, &question, &ip);
 	if (why) {
 		int code = batch_error(number, why);
 		return code != EX_OK ? code : EX_DATAERR;
@@ -377,7 +326,7 @@ static int route_batch(const struct call *call, struct session *session)
 	while ((length = getline(&line, &size, stdin)) >= 0) {
 		if (length > 0 && line[length - 1] == '\n')
 			line[--length] = '\0';
-		int code = batch_line(call, session->reader, ++number, line, (size_t)length);
+		int code = answer_line(call, session->reader, ++number, line, (size_t)length);
 		if (code == EX_TEMPFAIL || worst == EX_OK)
 			worst = code;
 		if (code == EX_IOERR || code == EX_OSERR) {
