@@ -1,0 +1,120 @@
+/* Bytes as what `doveconf -a` prints, as a list of Postfix's, and as a version. A tree with names as
+ * Dovecot has them, printed again, is read as the same tree. */
+#include "doveconf.h"
+
+#include <string.h>
+
+#include "fuzz.h"
+#include "input.h"
+#include "postconf.h"
+
+static void print_tree(FILE *out, const struct setting *block)
+{
+	for (size_t i = 0; i < block->count; i++) {
+		const struct setting *setting = &block->settings[i];
+
+		if (!setting->is_block) {
+			fprintf(out, "%s = %s\n", setting->name, setting->value);
+			continue;
+		}
+		fprintf(out, "%s %s {\n", setting->name, setting->value);
+		print_tree(out, setting);
+		fputs("}\n", out);
+	}
+}
+
+static char *print_all(const struct setting *root)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	FUZZ_EXPECT(out);
+	print_tree(out, root);
+	FUZZ_EXPECT(fclose(out) == 0);
+	return text;
+}
+
+static void check_tree(const struct setting *block, int depth)
+{
+	FUZZ_EXPECT(depth <= 16 && (block->count == 0 || block->settings));
+	for (size_t i = 0; i < block->count; i++) {
+		const struct setting *setting = &block->settings[i];
+
+		FUZZ_EXPECT(setting->name && setting->value && !strpbrk(setting->name, "\n="));
+		FUZZ_EXPECT(setting->is_block || setting->count == 0);
+		if (setting->is_block)
+			FUZZ_EXPECT(setting_block(block, setting->name, setting->value));
+		else
+			FUZZ_EXPECT(setting_get(block, setting->name));
+		setting_list_has(block, setting->name, "acl");
+		check_tree(setting, depth + 1);
+	}
+}
+
+static bool is_plain(const struct setting *block)
+{
+	for (size_t i = 0; i < block->count; i++) {
+		const struct setting *setting = &block->settings[i];
+
+		if (!setting->name[0] || strpbrk(setting->name, "={}#") ||
+		    (setting->is_block && strpbrk(setting->value, "={}#")) || !is_plain(setting))
+			return false;
+	}
+	return true;
+}
+
+static void try_again(const struct setting *root)
+{
+	char *printed = print_all(root);
+	struct setting *again = doveconf_parse(printed);
+	FUZZ_EXPECT(again);
+	char *printed_again = print_all(again);
+	FUZZ_EXPECT(strcmp(printed, printed_again) == 0);
+	free(printed);
+	free(printed_again);
+	doveconf_free(again);
+}
+
+static void try_tree(const char *text)
+{
+	struct setting *root = doveconf_parse(text);
+	FUZZ_EXPECT(root);
+	check_tree(root, 0);
+	if (is_plain(root))
+		try_again(root);
+	doveconf_free(root);
+}
+
+static void try_items(const char *text)
+{
+	const char *rest = text, *item, *before = text;
+	size_t length;
+
+	while ((item = postfix_item(&rest, &length))) {
+		FUZZ_EXPECT(length > 0 && item >= before && item + length == rest);
+		FUZZ_EXPECT(item[0] == '{' || !memchr(item, ',', length) || memchr(item, '{', length));
+		before = rest;
+	}
+	FUZZ_EXPECT(*rest == '\0');
+}
+
+static void try_version(const char *text)
+{
+	int major, minor;
+
+	if (postfix_version_parse(text, &major, &minor))
+		postfix_version_suits(major, minor);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+	struct input input = input_of(bytes, length);
+	char *text = input_take(&input, length);
+
+	try_tree(text);
+	try_items(text);
+	try_version(text);
+	free(text);
+	return 0;
+}
