@@ -176,12 +176,15 @@ static void print_services(const struct snippet *snippet)
 	      "  extra_groups = %s\n"
 	      "  vsz_limit = %lluG\n"
 	      "}\n"
-	      "# Passwords are verified here, so that no login waits for another one's hash.\n"
+	      "# Passwords are verified here, so that no login waits for another one's hash. It runs as root,\n"
+	      "# as PAM and files that root alone reads need it; without such, take the # away.\n"
 	      "service auth-worker {\n"
 	      "  extra_groups = %s\n"
 	      "  vsz_limit = %lluG\n"
+	      "  #user = $%sdefault_internal_user\n"
 	      "}\n",
-	      HOMING_GROUP, snippet->space >> 30, HOMING_GROUP, snippet->space >> 30);
+	      HOMING_GROUP, snippet->space >> 30, HOMING_GROUP, snippet->space >> 30,
+	      snippet->named_blocks ? "SET:" : "");
 }
 
 /* A path that would end the setting, or begin a comment or a variable, cannot be written. */

@@ -11,7 +11,7 @@ import pytest
 
 import dovecot
 import sharing
-from homing import HOMINGCTL
+from homing import ACCOUNTS, HOMINGCTL, tell_story
 
 FORGED = "imap(root): Error: forged"
 # Line ends, what steers terminals, what turns text around, and bytes that are no UTF-8.
@@ -195,3 +195,27 @@ def test_completion_offers_the_names_of_the_directory(place):
     path, directory = Path(HOMINGCTL).parent, homing.path
     assert completed(f"homingctl -d {directory} account show o", path) == ["o\\'brien@client1.com"]
     assert completed(f"homingctl -d {directory} account show sales@c", path) == [OWNER.partition("@")[2]]
+
+
+# Dovecot
+
+
+def workers_of(server):
+    """User ids of the processes that verify passwords."""
+    found = []
+    for pid in set(re.findall(r" auth-worker\((\d+)\): ", server.log())):
+        status = Path("/proc", pid, "status").read_text()
+        assert re.search(rf"^PPid:\s+{server.process.pid}$", status, re.M), status
+        found.append(int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1]))
+    return found
+
+
+def test_passwords_are_verified_without_root_as_config_dovecot_offers(place, start):
+    made = tell_story(place / "own", passwords=True)
+    printed = made.ctl("config", "dovecot", "--dovecot-version", "2.4" if dovecot.NEW else "2.3").stdout
+    user = re.search(r"^service auth-worker {(?:\n  .*)*\n  #(user = .*)$", printed, re.M)[1]
+    blocks = [dovecot.accounts(made.path)]
+    server = start(dovecot.Dovecot(place / "server", blocks, blocks,
+                                   raw=f"service auth-worker {{\n  {user}\n}}\n"))
+    assert server.imap_owner("info@client2.com", ACCOUNTS["info@client2.com"]) == "info@client2.com"
+    assert workers_of(server) and 0 not in workers_of(server)
