@@ -1,4 +1,4 @@
-/* Bytes as what `doveconf -a` prints, as a list of Postfix's, and as a version. A tree with names as
+/* Bytes as what `doveconf -a` prints, as one value of it, as a list of Postfix's, and as a version. A tree with names as
  * Dovecot has them, printed again, is read as the same tree. */
 #include "doveconf.h"
 
@@ -6,6 +6,7 @@
 
 #include "fuzz.h"
 #include "input.h"
+#include "owner-place.h"
 #include "postconf.h"
 
 static void print_tree(FILE *out, const struct setting *block)
@@ -86,6 +87,21 @@ static void try_tree(const char *text)
 	doveconf_free(root);
 }
 
+/* What has no variable and no home in it is itself; no other variable than an owner's is left. */
+static void try_place(const char *text)
+{
+	char *location = owner_location(text), *path = owner_path(text);
+
+	if (*text && !strpbrk(text, "%~") && !strstr(text, ":INDEXPVT="))
+		FUZZ_EXPECT(location && strcmp(location, text) == 0);
+	if (*text && !strpbrk(text, "%~"))
+		FUZZ_EXPECT(path && strcmp(path, text) == 0);
+	for (const char *next = path; next && (next = strstr(next, "%{")); next += strcspn(next, "}"))
+		FUZZ_EXPECT(strncmp(next, "%{owner_", 8) == 0);
+	free(location);
+	free(path);
+}
+
 static void try_items(const char *text)
 {
 	const char *rest = text, *item, *before = text;
@@ -113,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	char *text = input_take(&input, length);
 
 	try_tree(text);
+	try_place(text);
 	try_items(text);
 	try_version(text);
 	free(text);
