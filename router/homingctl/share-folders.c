@@ -26,15 +26,18 @@ static int add(struct share_folders *folders, const struct share_owner *owner, c
 }
 
 static int read_line(struct session *session, struct share_folders *folders, char *text,
-		     const char *file, size_t line)
+		     size_t length, const char *file, size_t line)
 {
 	struct share_owner owner;
 	char *tab = strchr(text, '\t');
 
-	text[strcspn(text, "\r\n")] = '\0';
-	if (text[0] == '\0' || text[0] == '#')
+	if (length > 0 && text[length - 1] == '\n')
+		text[--length] = '\0';
+	if (length > 0 && text[length - 1] == '\r')
+		text[--length] = '\0';
+	if (length == 0 || text[0] == '#')
 		return 0;
-	if (!tab || tab[1] != '/') {
+	if (!tab || tab[1] != '/' || strlen(text) < length) {
 		complain("%s:%zu: wanted: an owner, a tab, and the absolute path of the owner's mail, as "
 			 "/var/vmail/example.org/info/Maildir", file, line);
 		return EX_DATAERR;
@@ -57,8 +60,9 @@ int share_folders_read(struct session *session, const char *file, struct share_f
 		complain("%s: %s", file, strerror(errno));
 		return errno == ENOENT ? EX_NOINPUT : EX_IOERR;
 	}
-	for (size_t line = 1; getline(&text, &size, stream) >= 0; line++) {
-		int wrong = read_line(session, folders_r, text, file, line);
+	ssize_t length;
+	for (size_t line = 1; (length = getline(&text, &size, stream)) >= 0; line++) {
+		int wrong = read_line(session, folders_r, text, (size_t)length, file, line);
 
 		code = wrong != 0 ? wrong : code;
 	}

@@ -333,5 +333,9 @@ def test_the_list_of_folders_is_checked_as_a_whole(homing, place):
     said = homing.ctl("share", "import-vfile", str(names), check=False).stderr
     assert "list:1:" in said and "nobody@client1.com" in said and "list:3:" in said
     assert refused(homing, NO_INPUT, "import-vfile", str(place / "none"))
+    # a line that is cut would be another owner's, or another folder
+    names.write_bytes(f"{OWNER}\rx\t{place}\n{OWNER}\t{place}\0x\n".encode())
+    said = homing.ctl("share", "import-vfile", str(names), check=False).stderr
+    assert f"{OWNER}\\x0dx" in said and "list:2:" in said
     names.write_text(f"{OWNER}\t{place}/nowhere\n")
     assert "nowhere" in homing.ctl("share", "import-vfile", str(names), check=False).stderr
