@@ -316,5 +316,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	open_and_ask(choice);
 	if (choice < 128)
 		write_and_ask(choice);
+	stored_forget();
 	return 0;
 }

@@ -286,15 +286,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	make_once();
 	stored_change(&file, &input, 16);
 	open_and_ask();
-	if (choice >= 192)
-		return 0;
-	if (judge(sharing_writer_open(folder, &writer, &error), &error) < 0)
-		return 0;
-	if (choice < 96)
-		verify_twice(writer);
-	else
-		change_one(writer, choice - 96);
-	sharing_writer_close(&writer);
-	open_and_ask();
+	if (choice < 192 && judge(sharing_writer_open(folder, &writer, &error), &error) == 0) {
+		if (choice < 96)
+			verify_twice(writer);
+		else
+			change_one(writer, choice - 96);
+		sharing_writer_close(&writer);
+		open_and_ask();
+	}
+	stored_forget();
 	return 0;
 }

@@ -31,4 +31,8 @@ void stored_finish(struct stored *stored);
  * Numbers are big-endian and taken modulo what there is. */
 void stored_change(const struct stored *stored, struct input *input, unsigned most);
 
+/* Keys and values that LMDB gave are copies of their own length in these targets; this frees them, at the
+ * end of an input. */
+void stored_forget(void);
+
 #endif
