@@ -35,7 +35,7 @@ def lines_of(text):
 
 def said_by_us(log):
     """What the module says. Dovecot puts the name in front, without line ends, and the rest as it is."""
-    return [line.rpartition("): ")[2] for line in lines_of(log) if "homing(" in line]
+    return [line.rpartition("unknown user: ")[2] for line in lines_of(log) if "unknown user: " in line]
 
 
 @pytest.fixture(scope="module", params=["route", "accounts"])
