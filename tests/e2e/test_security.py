@@ -2,7 +2,9 @@
 SECURITY.md has the boundaries, and names the test of each."""
 
 import os
+import poplib
 import re
+import smtplib
 import socket
 import subprocess
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 import dovecot
 import sharing
 from homing import ACCOUNTS, HOMINGCTL, tell_story
+from postfix import Mail
+from test_refusals import WRONG
 
 FORGED = "imap(root): Error: forged"
 # Line ends, what steers terminals, what turns text around, and bytes that are no UTF-8.
@@ -219,3 +223,50 @@ def test_passwords_are_verified_without_root_as_config_dovecot_offers(place, sta
                                    raw=f"service auth-worker {{\n  {user}\n}}\n"))
     assert server.imap_owner("info@client2.com", ACCOUNTS["info@client2.com"]) == "info@client2.com"
     assert workers_of(server) and 0 not in workers_of(server)
+
+
+@pytest.fixture(scope="module")
+def mail(top, tls):
+    with Mail(top / "security-mail", tls=tls) as mail:
+        yield mail
+
+
+def said_by_pop3(server, login, password):
+    client = poplib.POP3(dovecot.IPS[0], server.ports["pop3"], timeout=20)
+    client.user(login)
+    try:
+        client.pass_(password)
+    except poplib.error_proto as refused:
+        return str(refused)
+    finally:
+        client.close()
+
+
+def said_by_smtp(mail, login, password):
+    try:
+        mail.smtp(mail.company, port=587, login=login, password=password)
+    except smtplib.SMTPAuthenticationError as refused:
+        return refused.smtp_code, refused.smtp_error
+
+
+def test_every_protocol_refuses_all_wrong_logins_in_the_same_words(mail):
+    """IMAP is in test_refusals.py. ManageSieve has no more than the auth process says to it."""
+    wrong = [(login, password) for login, password in WRONG if password]
+    assert {said_by_pop3(mail.dovecot, *each) for each in wrong} == {"b'-ERR [AUTH] Authentication failed.'"}
+    texts = {said_by_smtp(mail, *each) for each in wrong}
+    assert len(texts) == 1 and None not in texts and next(iter(texts))[0] == 535, texts
+    for service in ("imap", "pop3", "smtp", "submission", "sieve"):
+        with mail.dovecot.auth() as client:
+            seen = {client.plain(*each, ip=mail.company, service=service).visible() for each in wrong}
+        assert len(seen) == 1, seen
+
+
+def test_a_recipient_that_does_not_exist_is_told_to_strangers_and_nothing_else(mail):
+    """By design, before the message is sent. What mailbox, alias or list there is, is not told."""
+    assert mail.try_recipient("nobody@company.com")[0] == 550
+    answers = {mail.try_recipient(name)
+               for name in ("info@company.com", "sales@company.com", "info%client2.com@company.com")}
+    assert answers == {(250, "2.1.5 Ok")}
+    with mail.smtp() as client:
+        client.ehlo_or_helo_if_needed()
+        assert client.docmd("EXPN sales@company.com")[0] in (500, 502)
