@@ -77,15 +77,57 @@ static void try_again(const struct setting *root)
 	doveconf_free(again);
 }
 
+enum { DEEPEST = 15 }; /* blocks inside of each other that are kept */
+
+static size_t count_settings(const struct setting *block)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < block->count; i++)
+		count += block->settings[i].is_block ? count_settings(&block->settings[i]) : 1;
+	return count;
+}
+
+/* Counting braces alone, for lines as Dovecot prints them. SIZE_MAX: there are others. */
+static size_t plain_count(const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *line;
+	size_t count = 0;
+	unsigned depth = 0;
+	FUZZ_EXPECT(copy);
+
+	while (count != SIZE_MAX && (line = strsep(&rest, "\n"))) {
+		line += strspn(line, " ");
+		size_t length = strlen(line), name = strcspn(line, " ={}#");
+		if (strcmp(line, "}") == 0)
+			depth -= depth > 0;
+		else if (name > 0 && length > name + 1 && strcmp(line + length - 2, " {") == 0 &&
+			 !memchr(line, '=', length))
+			depth++;
+		else if (name > 0 && strncmp(line + name, " = ", 3) == 0 && line[length - 1] != '{')
+			count += depth <= DEEPEST;
+		else if (length > 0)
+			count = SIZE_MAX;
+		if (strpbrk(line, "\t\r\v\f"))
+			count = SIZE_MAX;
+	}
+	free(copy);
+	return count;
+}
+
 static void try_tree(const char *text)
 {
+	size_t counted = plain_count(text);
 	struct setting *root = doveconf_parse(text);
 	FUZZ_EXPECT(root);
 	check_tree(root, 0);
+	FUZZ_EXPECT(counted == SIZE_MAX || count_settings(root) == counted);
 	if (is_plain(root))
 		try_again(root);
 	doveconf_free(root);
 }
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 /* What has no variable and no home in it is itself; no other variable than an owner's is left. */
 static void try_place(const char *text)
@@ -97,7 +139,8 @@ static void try_place(const char *text)
 	if (*text && !strpbrk(text, "%~"))
 		FUZZ_EXPECT(path && strcmp(path, text) == 0);
 	for (const char *next = path; next && (next = strstr(next, "%{")); next += strcspn(next, "}"))
-		FUZZ_EXPECT(strncmp(next, "%{owner_", 8) == 0);
+		FUZZ_EXPECT(strncmp(next, "%{owner_", 8) == 0 && strspn(next + 8, LETTERS) == 4 &&
+			    (strncmp(next + 8, "user", 4) == 0 || strncmp(next + 8, "home", 4) == 0));
 	free(location);
 	free(path);
 }
