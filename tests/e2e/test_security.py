@@ -201,6 +201,40 @@ def test_completion_offers_the_names_of_the_directory(place):
     assert completed(f"homingctl -d {directory} account show sales@c", path) == [OWNER.partition("@")[2]]
 
 
+MAIN_CF = """compatibility_level = 3.6
+queue_directory = {place}/q
+mail_owner = postfix
+mydestination = $myhostname, x'$$(>owned)'`>owned`y"z, localhost
+smtpd_relay_restrictions = check_client_access hash:/a'$$(>owned);>owned
+   defer_unauth_destination
+virtual_alias_maps = hash:/x';>owned;'
+header_checks = regexp:{{{{/^a'$$(>owned)/ REJECT}}}}
+transport_maps = hash:/a\\'b
+"""
+MASTER_CF = """smtp inet n - y - - smtpd
+10.0.0.9:25';>owned;' inet n - y - - smtpd
+    -o smtpd_relay_restrictions=permit,reject'x;>owned -o smtpd_sasl_auth_enable=yes
+"""
+
+
+def test_no_setting_of_postfix_runs_in_the_script_that_is_printed(place):
+    (place / "main.cf").write_text(MAIN_CF.format(place=place))
+    (place / "master.cf").write_text(MASTER_CF)
+    homing = sharing.directory(place / "own")
+    script = subprocess.run([*homing.command().split(), "config", "postfix", "--commands"], text=True, check=True,
+                            capture_output=True, env={**os.environ, "MAIL_CONFIG": str(place)}).stdout
+    (place / "postconf").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (place / "postconf").chmod(0o755)
+    said = {}
+    for word in ("on", "off"):
+        said[word] = subprocess.run(["sh", "-c", script, "sh", word], text=True, capture_output=True, check=True,
+                                    cwd=place, env={"PATH": f"{place}:{os.environ['PATH']}"}).stdout.splitlines()
+    assert not (place / "owned").exists()
+    assert "virtual_alias_maps = hash:/x';>owned;'" in said["off"]
+    assert "10.0.0.9:25';>owned;'/inet/smtpd_relay_restrictions=permit,reject'x;>owned" in said["off"]
+    assert any(line.endswith(r"hash:/a\'b") for line in said["on"]), said["on"]
+
+
 # Dovecot
 
 
