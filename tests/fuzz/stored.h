@@ -1,6 +1,6 @@
 /* An LMDB file as a program wrote it, with some of its entries changed to whatever the input says. LMDB
- * itself is used as it should be, so the pages are whole: it does not bear pages that are not (its
- * author: "trust the file"), and nothing above it can help that. */
+ * itself is used as it should be, so the pages are whole: it trusts them, and nothing above it can
+ * help that. */
 #ifndef HOMING_FUZZ_STORED_H
 #define HOMING_FUZZ_STORED_H
 
