@@ -67,6 +67,19 @@ static bool is_login(enum asker asker)
 	return asker == ASKER_PASSWORD || asker == ASKER_IDENTITY;
 }
 
+/* What is routed. Debian 13 takes the domain off in lmtp (`auth_username_format` in 20-lmtp.conf), for
+ * users of the system: what is left would be a name of the main domain, and mail for client1's `info` would
+ * be in the mailbox of the main domain's. A delivery is to the address that was given. */
+static const char *name_of(const struct auth_request *request, enum asker asker)
+{
+	const char *user = request->fields.user, *original = request->fields.original_username;
+
+	if (asker == ASKER_DELIVERY && original != NULL && is_bare(user, strlen(user)) &&
+	    !is_bare(original, strlen(original)))
+		return original;
+	return user;
+}
+
 static struct ip ip_of(const struct ip_addr *address)
 {
 	if (IPADDR_IS_V4(address))
@@ -82,9 +95,9 @@ static bool make_question(const struct auth_request *request, enum asker asker,
 
 	*question_r = (struct route_question){
 		.kind = asker == ASKER_DELIVERY ? NAME_ADDRESS : NAME_LOGIN,
-		.name = fields->user,
-		.name_length = strlen(fields->user),
+		.name = name_of(request, asker),
 	};
+	question_r->name_length = strlen(question_r->name);
 	if (!is_login(asker))
 		return TRUE;
 	if (asker == ASKER_IDENTITY && is_bare(fields->user, question_r->name_length)) {
@@ -187,7 +200,8 @@ enum routed homing_ask(struct source *names, struct auth_request *request, const
 	}
 	bool keep = homing_answer_key(names->answers, &key, asker,
 				      login ? &request->fields.local_ip : NULL,
-				      login ? request->fields.local_name : NULL, request->fields.user);
+				      login ? request->fields.local_name : NULL,
+				      name_of(request, asker));
 	if (keep && homing_answers_find(names->answers, &key, directory_version(names->directory),
 					&kept)) {
 		*account_r = kept.account;

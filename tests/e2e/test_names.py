@@ -7,6 +7,7 @@ import pytest
 
 import dovecot
 from homing import ACCOUNTS, CLIENT1_IP, COMPANY_IP, homes, passwords_file, tell_story
+from mailclient import received_by
 
 FORMS = [
     ("info@client2.com", COMPANY_IP, None),
@@ -80,6 +81,29 @@ def test_lookups_ignore_the_local_address_and_the_tls_name(request, block, servi
     with server.userdb() as users:
         for more in ({}, {"ip": CLIENT1_IP}, {"ip": CLIENT1_IP, "server_name": "client2.com"}):
             assert users.lookup("info", service=service, **more)[0] == "info@company.com", more
+
+
+@pytest.mark.parametrize("blocks", ["route", "accounts", "both"])
+def test_a_delivery_is_to_the_address_though_dovecot_takes_the_domain_off(blocks, own, place, start):
+    """As Debian 13 has it in 20-lmtp.conf: the main domain's account of that name must not get it."""
+    passwords = dovecot.passwd_file(passwords_file(place))
+    route, accounts = dovecot.route(own.path), dovecot.accounts(own.path)
+    userdbs = {"route": [route, dovecot.static_userdb(own.vmail)], "accounts": [accounts],
+               "both": [route, accounts]}[blocks]
+    short = "%{user | username | lower}" if dovecot.NEW else "%Ln"
+    server = start(dovecot.Dovecot(place / "server", [route, passwords], userdbs, raw="".join(
+        f"protocol {name} {{\n  auth_username_format = {short}\n}}\n" for name in ("lmtp", "lda"))))
+    for typed, account in (("info@client1.com", "info@client1.com"), ("INFO@mail.client2.com", "info@client2.com"),
+                           ("verkauf@client2.com", "info@client2.com"), ("info", "info@company.com"),
+                           ("info@company.com", "info@company.com")):
+        for service in ("lmtp", "lda"):
+            with server.userdb() as users:
+                for _ in range(2):  # the second one is kept
+                    assert users.lookup(typed, service=service)[0] == account, (typed, service)
+        server.deliver(typed, f"for {typed} by {blocks}")
+        assert received_by(own.vmail, f"for {typed} by {blocks}") == [account]
+    with server.userdb() as users:
+        assert users.lookup("info@elsewhere.example") is None and users.lookup("nobody@client1.com") is None
 
 
 @pytest.mark.parametrize("block", ["story_server", "own_server"])
