@@ -212,16 +212,33 @@ static bool drops_domain(const char *text)
 	return variables.name && !variables.domain && !variables.user;
 }
 
-static void check_username_format(struct live *live)
+static void check_username_format(struct live *live, const struct setting *block, const char *setting)
 {
-	const char *format = setting_or(live->root, "auth_username_format", "");
+	const char *format = setting_or(block, "auth_username_format", "");
 
 	if (drops_domain(format))
-		live_report(live, "auth_username_format",
+		live_report(live, setting,
 		       live->named_blocks ? "auth_username_format = %{user | lower}"
 					  : "auth_username_format = %Lu",
 		       "`%s` takes the domain off: info@client1.com and info@client2.com become one user",
 		       format);
+}
+
+/* For all, and for one protocol. Debian 13 has such a line for lmtp: a delivery is routed by the address that
+ * was given, see auth-module/question.c. */
+static void check_username_formats(struct live *live)
+{
+	check_username_format(live, live->root, "auth_username_format");
+	for (size_t i = 0; i < live->root->count; i++) {
+		const struct setting *block = &live->root->settings[i];
+		char setting[100];
+
+		if (!block->is_block || strcmp(block->name, "protocol") != 0 ||
+		    strcmp(block->value, "lmtp") == 0 || strcmp(block->value, "lda") == 0)
+			continue;
+		snprintf(setting, sizeof setting, "protocol %.60s auth_username_format", block->value);
+		check_username_format(live, block, setting);
+	}
 }
 
 /* The passdbs (without master ones, which are a list of their own) or userdbs in their order. */
@@ -500,7 +517,7 @@ static void check_settings(struct live *live)
 {
 	find_directory(live);
 	check_names(live);
-	check_username_format(live);
+	check_username_formats(live);
 	check_delimiter(live);
 	const struct setting *passdb = check_order(live, "passdb");
 	if (passdb)

@@ -1257,6 +1257,8 @@ FINDINGS = [
      "auth_default_domain"),
     ("format", "23", "format = %Lu", "format = %Ln", "auth_username_format"),
     ("format 2.4", "24", "%{user | lower}", "%{user | username | lower}", "auth_username_format"),
+    ("format of a protocol", "24", "service auth {", "protocol imap {\n  auth_username_format = "
+     "%{user | username}\n}\nservice auth {", "protocol imap auth_username_format"),
     ("digest", "23", "plain login", "plain digest-md5", "auth_mechanisms"),
     ("not first", "23", "passdb {\n  args = route", SECOND_23 + "passdb {\n  args = route",
      "passdb { driver = homing }"),
@@ -1312,6 +1314,7 @@ def test_each_harmful_setting_is_found(ctl, tmp_path, version, old, new, setting
         ("auth_username_chars = abc@%", "auth_username_chars = "),
         ("format = %Lu", "format = %Ln@%Ld"),
         ("service auth {\n", "protocol imap {\n  auth_default_realm = x\n}\nservice auth {\n"),
+        ("service auth {\n", "protocol lmtp {\n  auth_username_format = %Ln\n}\nservice auth {\n"),
     ],
 )
 def test_harmless_settings_are_not_found(ctl, tmp_path, old, new):
