@@ -36,7 +36,7 @@ static void try_question(const char *line, size_t length)
 	struct route_question question = {.name_length = 77};
 	struct ip ip;
 	char *copy = malloc(length + 1);
-	size_t kind_length, name_length, ip_length = 0, server_length = 0, rest;
+	size_t kind_length = 0, name_length = 0, ip_length = 0, server_length = 0, rest;
 
 	FUZZ_EXPECT(copy);
 	memcpy(copy, line, length);
