@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -315,29 +316,54 @@ static void report_unseen(struct export *export)
 	}
 }
 
-/* As the folder's owner, where we are root. */
-static int become(const struct stat *status)
+/* Root's supplementary groups, put away while it works as somebody else. */
+struct groups {
+	gid_t *list;
+	int count;
+};
+
+/* As the folder's owner, where we are root: with no right that the owner has not. */
+static int become(const struct stat *status, struct groups *kept)
 {
 	if (geteuid() != 0)
 		return 0;
-	return setegid(status->st_gid) < 0 || seteuid(status->st_uid) < 0 ? -1 : 0;
+	kept->count = getgroups(0, NULL);
+	if (kept->count < 0)
+		return -1;
+	kept->list = calloc((size_t)kept->count + 1, sizeof(*kept->list));
+	if (!kept->list || (kept->count = getgroups(kept->count, kept->list)) < 0)
+		return -1;
+	return setgroups(1, &status->st_gid) < 0 || setegid(status->st_gid) < 0 ||
+			       seteuid(status->st_uid) < 0
+		       ? -1
+		       : 0;
 }
 
-static int become_root_again(void)
+static int become_root_again(struct groups *kept)
 {
-	return getuid() == 0 && (seteuid(0) < 0 || setegid(getgid()) < 0) ? -1 : 0;
+	int answer = 0;
+
+	if (kept->list && (seteuid(0) < 0 || setegid(getgid()) < 0 ||
+			   setgroups((size_t)kept->count, kept->list) < 0))
+		answer = -1;
+	free(kept->list);
+	kept->list = NULL;
+	return answer;
 }
 
 static int write_files(struct export *export, int folder)
 {
 	struct stat status;
+	struct groups kept = {0};
+	int answer;
 
-	if (fstat(folder, &status) < 0 || become(&status) < 0)
-		return error_set(&export->error, ERROR_PERMISSION, "%s: become its owner: %s",
-				 export->at->folder, strerror(errno));
-	int answer = vfile_tree_walk(folder, export->at->folder, export_folder, export,
-				     &export->error);
-	if (become_root_again() < 0)
+	if (fstat(folder, &status) < 0 || become(&status, &kept) < 0)
+		answer = error_set(&export->error, ERROR_PERMISSION, "%s: become its owner: %s",
+				   export->at->folder, strerror(errno));
+	else
+		answer = vfile_tree_walk(folder, export->at->folder, export_folder, export,
+					 &export->error);
+	if (become_root_again(&kept) < 0)
 		return error_set(&export->error, ERROR_PERMISSION, "become root again: %s",
 				 strerror(errno));
 	return answer;

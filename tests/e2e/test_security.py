@@ -148,6 +148,21 @@ def test_links_of_root_lead_to_the_mail_and_files_belong_to_its_owner(owners, pl
     assert owners.ctl("share", "import-vfile", listed(place, place / "none"), check=False).returncode == 66
 
 
+def test_root_writes_with_no_right_that_the_folders_owner_has_not(owners, place):
+    """Neither its own nor that of the groups that it happens to be in."""
+    maildir, group = place / "owner" / "Maildir", 6001
+    folder = maildir / ".Box"
+    (folder / "cur").mkdir(parents=True)
+    os.chown(folder, 0, group)
+    folder.chmod(0o775)
+    owners.ctl("share", "grant", OWNER, "Box", EVE, "lr")
+    arguments = ("share", "export-vfile", listed(place, maildir))
+    done = subprocess.run(["setpriv", "--groups", f"0,{group}", HOMINGCTL, "--directory", owners.path,
+                           *arguments], capture_output=True, text=True)
+    assert done.returncode != 0 and ".Box/dovecot-acl" in done.stderr and "Permission denied" in done.stderr, done
+    assert not (folder / "dovecot-acl").exists()
+
+
 def test_a_file_of_a_user_takes_no_more_than_its_share_of_memory(owners, place):
     """They can be of any size and kind."""
     maildir = place / "owner" / "Maildir"
