@@ -166,7 +166,7 @@ static int make_lock(const struct maker *maker, const struct stat *data)
  * of an earlier data file is replaced, because its readers and numbers are of that file. */
 static int make_data(const struct maker *maker)
 {
-	struct stat status;
+	struct stat status = {0};
 	gid_t gid = store_group_id(maker->kind->group);
 	int fd = create_file(maker->new_data, maker->kind->mode, (uid_t)-1, gid);
 
@@ -204,11 +204,11 @@ static int make_missing(const struct maker *maker, bool create)
 {
 	struct stat status;
 
-	if (stat(maker->path, &status) < 0 && (errno != ENOENT || !create))
+	if (stat(maker->path, &status) == 0)
+		return is_missing(maker->lock) ? make_lock(maker, &status) : 0;
+	if (errno != ENOENT || !create)
 		return store_error(maker->error, errno, "open", maker->path);
-	if (is_missing(maker->path))
-		return make_data(maker);
-	return is_missing(maker->lock) ? make_lock(maker, &status) : 0;
+	return make_data(maker);
 }
 
 static void maker_finish(struct maker *maker)

@@ -310,7 +310,8 @@ static int open_env(struct store *store, struct error *error)
 	}
 	store->checked = status;
 	store->generation++;
-	*store->same_process = 1;
+	if (!*store->same_process) /* which other threads read without the lock */
+		*store->same_process = 1;
 	return 0;
 }
 
@@ -330,7 +331,7 @@ static volatile char *fork_mark_create(void)
 
 static void store_free(struct store *store)
 {
-	if (store->env && *store->same_process)
+	if (store->env && store->same_process && *store->same_process)
 		mdb_env_close(store->env);
 	if (store->same_process)
 		munmap((void *)store->same_process, (size_t)sysconf(_SC_PAGESIZE));
@@ -410,10 +411,13 @@ static void abandon_env(struct store *store)
 {
 	bool ours = *store->same_process;
 
+	pthread_mutex_lock(&store->readers_lock);
 	for (struct store_reader *reader = store->readers; reader; reader = reader->next) {
 		drop(reader, ours);
-		reader->open = false; /* where it is not, that was the parent's snapshot */
+		if (!ours)
+			reader->open = false; /* the parent's snapshot; of ours none is open now */
 	}
+	pthread_mutex_unlock(&store->readers_lock);
 	if (store->env && ours)
 		mdb_env_close(store->env);
 	store->env = NULL;
@@ -443,12 +447,18 @@ static uint64_t version(const struct store *store, uint64_t transaction)
 
 uint64_t store_version(struct store *store)
 {
+	uint64_t answer = UINT64_MAX; /* no snapshot has it: every kept answer is stale */
 	MDB_envinfo info;
 
-	if (!store->env || !*store->same_process)
-		return UINT64_MAX; /* no snapshot has it: every kept answer is stale */
-	mdb_env_info(store->env, &info);
-	return version(store, info.me_last_txnid);
+	if (!*store->same_process)
+		return answer;
+	pthread_rwlock_rdlock(&store->lock);
+	if (store->env) {
+		mdb_env_info(store->env, &info);
+		answer = version(store, info.me_last_txnid);
+	}
+	pthread_rwlock_unlock(&store->lock);
+	return answer;
 }
 
 /* Whatever happens to a file changes its time of status change: written, cut, other permissions. */
@@ -464,11 +474,15 @@ int store_check(struct store *store, struct error *error)
 	struct stat status;
 	unsigned page_size;
 
-	if (!store->env || !*store->same_process)
+	if (!*store->same_process)
 		return reopen(store, error);
 	pthread_rwlock_rdlock(&store->lock);
-	bool unchanged = stat(store->path, &status) == 0 && is_unchanged(&status, &store->checked);
+	bool open = store->env != NULL;
+	bool unchanged = open && stat(store->path, &status) == 0 &&
+			 is_unchanged(&status, &store->checked);
 	pthread_rwlock_unlock(&store->lock);
+	if (!open)
+		return reopen(store, error);
 	if (unchanged)
 		return 0;
 	bool sound = check_path(store->path, &status, &page_size, error) == 0;
@@ -581,9 +595,15 @@ int store_begin(struct store_reader *reader, struct error *error)
 	int rc = 0;
 
 	for (int tries = 0; tries < 10; tries++) {
-		if ((!store->env || !*store->same_process) && reopen(store, error) < 0)
+		if (!*store->same_process && reopen(store, error) < 0)
 			return -1;
 		pthread_rwlock_rdlock(&store->lock);
+		if (!store->env) {
+			pthread_rwlock_unlock(&store->lock);
+			if (reopen(store, error) < 0)
+				return -1;
+			pthread_rwlock_rdlock(&store->lock);
+		}
 		if (store->env) {
 			if (check_size(reader, error) < 0) {
 				pthread_rwlock_unlock(&store->lock);

@@ -30,7 +30,7 @@ static const struct store_kind other_kind = {
 	.name = "credentials", .tables = other_tables, .mode = 0640};
 
 /* In front of libc's: how often a snapshot costs a system call. */
-static unsigned fstat_calls;
+static _Atomic unsigned fstat_calls;
 
 int fstat(int fd, struct stat *status)
 {
@@ -756,6 +756,76 @@ static void threads_see_whole_snapshots_while_a_writer_writes(void **state)
 	store_close(&store);
 }
 
+/* Another file comes in place of the one that is open, or none is there for a moment, while threads read
+ * it, look at it and come and go. What it finds is for a build with ThreadSanitizer to say. */
+static void *follow(void *context)
+{
+	struct watcher *watcher = context;
+	struct store_reader *reader;
+	struct error error = {0};
+
+	while (!__atomic_load_n(watcher->stop, __ATOMIC_RELAXED)) {
+		if (store_reader_create(watcher->store, &reader, &error) < 0)
+			support_die("%s", error.text);
+		for (unsigned i = 0; i < 5; i++) {
+			error_clear(&error);
+			(void)store_version(watcher->store);
+			if (store_check(watcher->store, &error) < 0 ||
+			    store_begin(reader, &error) < 0) {
+				watcher->failed++;
+				continue;
+			}
+			long number = number_in(reader, 0, &error);
+			watcher->torn += number_in(reader, 1, &error) != number;
+			watcher->snapshots++;
+			watcher->last = number;
+			store_end(reader);
+		}
+		store_reader_destroy(&reader);
+	}
+	return NULL;
+}
+
+static void threads_follow_a_file_that_is_replaced(void **state)
+{
+	struct place *place = *state;
+	char *new = support_path(place->folder, "new.mdb");
+	char *new_lock = support_path(place->folder, "new.mdb-lock");
+	struct watcher watchers[3] = {0};
+	struct error error = {0};
+	int stop = 0;
+
+	write_numbers(place->file, 1, 1, 2, 4);
+	struct store *store = open_store(place->file);
+	for (size_t i = 0; i < 3; i++) {
+		watchers[i].store = store;
+		watchers[i].stop = &stop;
+		assert_int_equal(pthread_create(&watchers[i].thread, NULL, follow, &watchers[i]), 0);
+	}
+	for (uint32_t number = 2; number <= 30; number++) {
+		write_numbers(new, number, number, 2, 4);
+		if (number % 5 == 0)
+			unlink(place->file);
+		usleep(2000);
+		assert_int_equal(rename(new, place->file), 0);
+		unlink(new_lock);
+	}
+	usleep(20000);
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < 3; i++) {
+		pthread_join(watchers[i].thread, NULL);
+		assert_int_equal(watchers[i].torn, 0);
+		assert_true(watchers[i].snapshots > 10);
+	}
+	struct store_reader *reader = create_reader(store);
+	assert_int_equal(store_check(store, &error), 0);
+	expect_number(reader, 30);
+	store_reader_destroy(&reader);
+	store_close(&store);
+	free(new);
+	free(new_lock);
+}
+
 /* Pages that opening and one lookup touch: they do not depend on the clock. */
 static long pages_touched(const char *file)
 {
@@ -808,6 +878,7 @@ int main(void)
 		test(a_child_that_ends_leaves_the_parents_snapshot_alone),
 		test(a_snapshot_that_a_child_ends_stays_the_parents),
 		test(threads_see_whole_snapshots_while_a_writer_writes),
+		test(threads_follow_a_file_that_is_replaced),
 		test(opening_costs_the_same_for_any_size),
 	};
 
