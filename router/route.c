@@ -578,15 +578,14 @@ static bool external_name_is_safe(const char *folded)
 	       strcmp(folded, "..") != 0 && !strpbrk(folded, "\"!%#\\");
 }
 
-/* Step 10, where the accounts are not in the directory: any name is one. */
+/* Step 10, where the accounts are not in the directory: any name is one that could be an account's. */
 static enum next step_external(struct walk *walk)
 {
 	struct route_answer *answer = walk->answer;
 
-	if (walk->rules.accounts == ACCOUNTS_DIRECTORY)
+	if (walk->rules.accounts == ACCOUNTS_DIRECTORY || !walk->folded || walk->quoted ||
+	    !external_name_is_safe(walk->folded))
 		return GO_ON;
-	if (!walk->folded || walk->quoted || !external_name_is_safe(walk->folded))
-		return refuse_unknown_account(walk, "no such account here");
 	answer->flags |= walk->rules.accounts == ACCOUNTS_DOVECOT ? ROUTE_EXTERNAL | ROUTE_DOVECOT
 								  : ROUTE_EXTERNAL;
 	return found_account(walk, "external", "the domain's accounts are kept outside the directory");
