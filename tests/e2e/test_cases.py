@@ -4,6 +4,7 @@ answer that is written beside it, or stands here with the reason why it cannot b
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def reason(row, reasons):
 @pytest.fixture(scope="module")
 def cases(top):
     """The directory of the golden cases; every account has the one password."""
-    made = homing.Homing(top / "cases")
+    made = homing.Homing(tempfile.mkdtemp(prefix="cases-", dir=top))  # other modules have theirs
     config = json.loads(golden.CONFIG.read_text())
     config["account_defaults"].update(uid=dovecot.MAIL_UID, gid=dovecot.MAIL_UID)
     made.apply(config)
