@@ -395,9 +395,11 @@ class Route:
                     self.mailbox = box
                 return f"{account}@{domain}"
         keys = self.model.domains[domain]
-        kind, targets, name, detail = self.look_up(local, domain, keys, quoted)
-        if detail is not None and self.detail is None:
-            self.detail = detail
+        kind, targets, name, end = self.look_up(local, domain, keys, quoted)
+        if end is not None:  # records see the shorter name too
+            if self.detail is None:
+                self.detail = local[end + 1:]
+            return f"{local[:end]}@{domain}"
         if kind in ("account", "external"):
             found = {"result": "account", "account": f"{name}@{domain}", "detail": self.detail,
                      "mailbox": self.mailbox}
@@ -425,7 +427,7 @@ class Route:
         return joined(name, host)
 
     def look_up(self, local, domain, keys, quoted):
-        """(kind, targets, name, detail); None where nobody has it."""
+        """(kind, targets, name, where a detail begins); None where nobody has it."""
         delimiter = keys.get("subaddress_delimiter", "+")
         ends = [len(local)]
         if not quoted:
@@ -435,7 +437,7 @@ class Route:
             name = fold(local[:end])
             kind, targets = self.model.names.get((name, domain), (None, None))
             if kind and not (external and kind == "account"):
-                return kind, targets, name, None if end == len(local) else local[end + 1:]
+                return kind, targets, name, None if end == len(local) else end
         if external and self.possible_elsewhere(local):
             return "external", None, fold(local), None
         return None, None, None, None
