@@ -1,9 +1,13 @@
 /* A timer, and what was seen last. */
 #include "directory-watch.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 
 #include "log.h"
+#include "router/directory-format.h"
 
 enum { BETWEEN_LOOKS_MS = 1000 };
 
@@ -20,6 +24,23 @@ static void look_at_folder(struct directory_watch *watch)
 		 "not open: it has to be started again", watch->path);
 	watch->folder.st_ino = 0;
 	watch->replaced(watch->context);
+}
+
+/* Who has the lock file open notices nothing, until somebody new wants to read. */
+static void look_at_lock_file(struct directory_watch *watch)
+{
+	char path[PATH_MAX];
+	struct stat status;
+
+	snprintf(path, sizeof path, "%s/" DIRECTORY_FILE "-lock", watch->path);
+	bool missing = stat(path, &status) < 0 && errno == ENOENT;
+	if (missing && !watch->unlocked)
+		log_line(LOG_LEVEL_ERROR, "%s: the lock file is missing: who has the directory open goes "
+			 "on, nobody else can open it: run `homingctl status` as root, which makes it "
+			 "again", path);
+	else if (!missing && watch->unlocked)
+		log_line(LOG_LEVEL_INFO, "%s: the lock file is there again", path);
+	watch->unlocked = missing;
 }
 
 static void note_failure(struct directory_watch *watch, const struct error *error)
@@ -69,6 +90,8 @@ static void look(struct directory_watch *watch)
 		note_failure(watch, &error);
 	else
 		note_sequence(watch, sequence);
+	if (watch->usable)
+		look_at_lock_file(watch);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -21,6 +21,7 @@ struct directory_watch {
 	struct directory_view view;
 	uv_timer_t timer;
 	bool looked;
+	bool unlocked; /* its lock file was missing at the last look */
 	uint64_t version;
 	struct stat folder; /* at the start; st_ino 0: was not there */
 };

@@ -32,7 +32,7 @@ struct maker {
 	const char *path; /* of the data file */
 	const struct store_kind *kind;
 	char *lock, *new_data, *new_lock;
-	int folder; /* locked while open */
+	int data, folder; /* locked while open */
 	struct error *error;
 };
 
@@ -185,18 +185,35 @@ static int make_data(const struct maker *maker)
 	return answer;
 }
 
-static int lock_folder(const char *path)
+/* -1 with errno. */
+static int open_and_lock(const char *path, int flags)
 {
-	char *copy = strdup(path);
-	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int fd = open(path, flags | O_RDONLY | O_CLOEXEC);
 
-	free(copy);
 	while (fd >= 0 && flock(fd, LOCK_EX) < 0)
 		if (errno != EINTR) {
+			int cause = errno;
+
 			close(fd);
+			errno = cause;
 			return -1;
 		}
 	return fd;
+}
+
+/* Whoever writes has the data file locked (store-write.c), and may be at it with a lock file that was
+ * deleted: the new one must begin with what he leaves. The folder is locked after it, because who
+ * writes one file may have to make the lock file of another. */
+static int lock_places(struct maker *maker)
+{
+	maker->data = open_and_lock(maker->path, O_NONBLOCK | O_NOCTTY);
+	if (maker->data < 0 && errno != ENOENT)
+		return store_error(maker->error, errno, "lock", maker->path);
+	char *copy = strdup(maker->path);
+	if (copy)
+		maker->folder = open_and_lock(dirname(copy), O_DIRECTORY);
+	free(copy);
+	return maker->folder < 0 ? store_error(maker->error, errno, "open its folder", maker->path) : 0;
 }
 
 /* What was missing may have been made by another process while we waited for the lock. */
@@ -218,12 +235,14 @@ static void maker_finish(struct maker *maker)
 	free(maker->new_lock);
 	if (maker->folder >= 0)
 		close(maker->folder);
+	if (maker->data >= 0)
+		close(maker->data);
 }
 
 static bool maker_init(struct maker *maker, const char *path, const struct store_kind *kind,
 		       struct error *error)
 {
-	*maker = (struct maker){.path = path, .kind = kind, .folder = -1, .error = error};
+	*maker = (struct maker){.path = path, .kind = kind, .data = -1, .folder = -1, .error = error};
 	if (asprintf(&maker->lock, "%s-lock", path) < 0)
 		maker->lock = NULL;
 	if (asprintf(&maker->new_data, "%s.new", path) < 0)
@@ -243,9 +262,9 @@ int store_make(const char *path, const struct store_kind *kind, bool create, str
 	} else if (is_missing(path) && !create) {
 		answer = store_error(error, ENOENT, "open", path);
 	} else if (is_missing(path) || is_missing(maker.lock)) {
-		maker.folder = lock_folder(path);
-		answer = maker.folder < 0 ? store_error(error, errno, "open its folder", path)
-					  : make_missing(&maker, create);
+		answer = lock_places(&maker);
+		if (answer == 0)
+			answer = make_missing(&maker, create);
 	}
 	maker_finish(&maker);
 	return answer;

@@ -6,14 +6,20 @@
  * write(), told by the commit, and not the end of the process; holes rather than reserved blocks,
  * because a map that doubles would ask for room that nobody may ever need.
  *
+ * One writes at a time. LMDB sees to that with a mutex in the lock file; but two of them may have two
+ * lock files, when somebody deleted the first. So whoever writes also has the data file itself locked,
+ * and looks first whether his lock file is the one that is there.
+ *
  * The length only ever grows, and only while the write transaction is open, which keeps other
  * writers out: of two that measure and lengthen, one could cut what the other has gained. */
 #include "store-write.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +29,9 @@
 struct store_writer {
 	char *path;
 	const struct store_kind *kind;
+	char *lock_path;
 	MDB_env *env; /* NULL after the map could not be grown */
+	struct stat locked; /* of the lock file that env has */
 	MDB_dbi tables[STORE_MAX_TABLES];
 	bool grown;	/* all tables are open, see store_kind.since */
 	bool map_full;	/* the change at hand met MDB_MAP_FULL */
@@ -96,8 +104,10 @@ static int open_tables(struct store_writer *writer, struct error *error)
 
 static int open_env(struct store_writer *writer, struct error *error)
 {
-	int rc = store_env_open(writer->path, 0, &writer->env);
-	int stale;
+	int stale, rc = stat(writer->lock_path, &writer->locked) < 0 ? errno : 0;
+
+	if (rc == 0)
+		rc = store_env_open(writer->path, 0, &writer->env);
 
 	if (rc == 0)
 		rc = mdb_env_set_userctx(writer->env, writer);
@@ -119,7 +129,10 @@ int store_writer_open(const char *file, const struct store_kind *kind, bool crea
 		return store_error(error, ENOMEM, "open", file);
 	writer->kind = kind;
 	writer->path = strdup(file);
-	int answer = writer->path ? open_env(writer, error) : store_error(error, ENOMEM, "open", file);
+	if (asprintf(&writer->lock_path, "%s-lock", file) < 0)
+		writer->lock_path = NULL;
+	int answer = writer->path && writer->lock_path ? open_env(writer, error)
+						       : store_error(error, ENOMEM, "open", file);
 	if (answer < 0)
 		store_writer_close(&writer);
 	else
@@ -133,6 +146,7 @@ void store_writer_close(struct store_writer **writer)
 		return;
 	mdb_env_close((*writer)->env);
 	free((*writer)->path);
+	free((*writer)->lock_path);
 	free(*writer);
 	*writer = NULL;
 }
@@ -205,10 +219,64 @@ static int lengthen_file(struct store_writer *writer, struct error *error)
 	return 0;
 }
 
-static int begin(struct store_writer *writer, MDB_txn **txn_r, struct error *error)
+static bool is_same_file(const char *path, const struct stat *then)
 {
+	struct stat now;
+
+	return stat(path, &now) == 0 && now.st_dev == then->st_dev && now.st_ino == then->st_ino;
+}
+
+/* Are the files those that are at their paths? */
+static bool is_current(struct store_writer *writer)
+{
+	struct stat data;
+	mdb_filehandle_t fd;
+
+	mdb_env_get_fd(writer->env, &fd);
+	return fstat(fd, &data) == 0 && is_same_file(writer->path, &data) &&
+	       is_same_file(writer->lock_path, &writer->locked);
+}
+
+static int open_again(struct store_writer *writer, struct error *error)
+{
+	mdb_env_close(writer->env);
+	writer->env = NULL;
+	if (store_make(writer->path, writer->kind, false, error) < 0 ||
+	    check_as_reader(writer->path, writer->kind, error) < 0)
+		return -1;
+	return open_env(writer, error);
+}
+
+/* Waits for the lock on the data file; it ends with the descriptor at the latest. */
+static int take_turn(struct store_writer *writer, struct error *error)
+{
+	mdb_filehandle_t fd;
+
+	for (int tries = 0; tries < 10; tries++) {
+		mdb_env_get_fd(writer->env, &fd);
+		while (flock(fd, LOCK_EX) < 0)
+			if (errno != EINTR)
+				return store_error(error, errno, "lock", writer->path);
+		if (is_current(writer))
+			return 0;
+		if (open_again(writer, error) < 0)
+			return -1;
+	}
+	return store_error(error, EAGAIN, "lock", writer->path);
+}
+
+static void end_turn(struct store_writer *writer)
+{
+	mdb_filehandle_t fd;
+
 	if (!writer->env)
-		return store_error(error, ENOMEM, "begin writing", writer->path);
+		return;
+	mdb_env_get_fd(writer->env, &fd);
+	flock(fd, LOCK_UN);
+}
+
+static int begin_txn(struct store_writer *writer, MDB_txn **txn_r, struct error *error)
+{
 	if (writer->wanted > map_size(writer) && grow(writer, error) < 0)
 		return -1;
 	int rc = mdb_txn_begin(writer->env, NULL, 0, txn_r);
@@ -226,6 +294,18 @@ static int begin(struct store_writer *writer, MDB_txn **txn_r, struct error *err
 	 * error stays. */
 	set_map_size(writer, 0, error);
 	return -1;
+}
+
+static int begin(struct store_writer *writer, MDB_txn **txn_r, struct error *error)
+{
+	if (!writer->env)
+		return store_error(error, ENOMEM, "begin writing", writer->path);
+	if (take_turn(writer, error) < 0)
+		return -1;
+	int answer = begin_txn(writer, txn_r, error);
+	if (answer < 0)
+		end_turn(writer);
+	return answer;
 }
 
 int store_writer_failed(struct error *error, MDB_txn *txn, int rc, const char *doing)
@@ -321,6 +401,7 @@ int store_write(struct store_writer *writer, store_change_cb *change, void *cont
 		if (begin(writer, &txn, error) < 0)
 			return -1;
 		int answer = try_change(writer, txn, change, context, &failure);
+		end_turn(writer);
 		if (answer >= 0)
 			return answer;
 		if (!writer->map_full)

@@ -31,7 +31,7 @@ struct store_reader {
 };
 
 struct store {
-	char *path;
+	char *path, *lock_path;
 	const char *const *tables;
 	unsigned table_count;
 	unsigned since; /* tables from here on may be missing; 0: none may */
@@ -44,6 +44,7 @@ struct store {
 	MDB_env *env; /* NULL after a failed reopening */
 	MDB_dbi dbi[STORE_MAX_TABLES];
 	struct stat checked; /* of the file, when it was last found whole */
+	struct stat locked;  /* of the lock file that env has */
 	unsigned page_size;
 	uint64_t generation; /* grows with each reopening, in the upper bits of versions */
 	/* A page that the kernel clears in a child: 1 here, 0 after a fork. Cheaper than getpid. */
@@ -172,24 +173,32 @@ static int check_path(const char *path, struct stat *status_r, unsigned *page_si
 
 /* A reader needs a slot in the lock file. It must not make the file: it would belong to the
  * wrong user, and the writer could not know the reader. */
-static int check_lock_file(const char *path, struct error *error)
+static int check_lock_file(struct store *store, struct error *error)
 {
-	char *lock;
-
-	if (asprintf(&lock, "%s-lock", path) < 0)
-		return store_error(error, ENOMEM, "open", path);
+	int fd = open(store->lock_path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 	int answer = 0;
-	int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	if (fd >= 0)
-		close(fd);
-	else if (errno == ENOENT)
-		answer = error_set(error, ERROR_MISSING, "%s: the lock file is missing: run `homingctl "
-				   "status` as root, which makes it again", lock);
-	else
-		answer = store_error(error, errno, "open for a reader's place (is this process in the "
-				     "file's group?)", lock);
-	free(lock);
+
+	if (fd < 0 && errno == ENOENT)
+		return error_set(error, ERROR_MISSING, "%s: the lock file is missing: run `homingctl "
+				 "status` as root, which makes it again", store->lock_path);
+	if (fd < 0)
+		return store_error(error, errno, "open for a reader's place (is this process in the "
+				   "file's group?)", store->lock_path);
+	if (fstat(fd, &store->locked) < 0)
+		answer = store_error(error, errno, "read status", store->lock_path);
+	close(fd);
 	return answer;
+}
+
+/* Whoever deleted the lock file and let it be made again parted the readers who have the old one from
+ * the writers who have the new one: they would take the pages that are being read. Without any lock
+ * file there is nobody new, so the old one does. */
+static bool is_lock_replaced(const struct store *store)
+{
+	struct stat now;
+
+	return stat(store->lock_path, &now) == 0 && (now.st_dev != store->locked.st_dev ||
+						     now.st_ino != store->locked.st_ino);
 }
 
 static int read_meta(MDB_txn *txn, MDB_dbi meta, const char *path, struct error *error)
@@ -298,7 +307,7 @@ static int open_env(struct store *store, struct error *error)
 	struct stat status;
 
 	if (check_path(store->path, &status, &store->page_size, error) < 0 ||
-	    check_lock_file(store->path, error) < 0)
+	    check_lock_file(store, error) < 0)
 		return -1;
 	int rc = store_env_open(store->path, MDB_RDONLY | MDB_NOTLS, &store->env);
 	if (rc != 0)
@@ -338,6 +347,7 @@ static void store_free(struct store *store)
 	pthread_rwlock_destroy(&store->lock);
 	pthread_mutex_destroy(&store->readers_lock);
 	free(store->path);
+	free(store->lock_path);
 	free(store);
 }
 
@@ -357,12 +367,14 @@ int store_open_grown(const char *file, const char *const *tables, unsigned since
 	pthread_rwlock_init(&store->lock, NULL);
 	pthread_mutex_init(&store->readers_lock, NULL);
 	store->path = strdup(file);
+	if (asprintf(&store->lock_path, "%s-lock", file) < 0)
+		store->lock_path = NULL;
 	store->tables = tables;
 	store->since = since;
 	while (tables[store->table_count])
 		store->table_count++;
 	store->same_process = fork_mark_create();
-	if (!store->path || !store->same_process || store->table_count > STORE_MAX_TABLES) {
+	if (!store->path || !store->lock_path || !store->same_process || store->table_count > STORE_MAX_TABLES) {
 		store_free(store);
 		return store_error(error, ENOMEM, "open", file);
 	}
@@ -479,7 +491,7 @@ int store_check(struct store *store, struct error *error)
 	pthread_rwlock_rdlock(&store->lock);
 	bool open = store->env != NULL;
 	bool unchanged = open && stat(store->path, &status) == 0 &&
-			 is_unchanged(&status, &store->checked);
+			 is_unchanged(&status, &store->checked) && !is_lock_replaced(store);
 	pthread_rwlock_unlock(&store->lock);
 	if (!open)
 		return reopen(store, error);
@@ -488,7 +500,7 @@ int store_check(struct store *store, struct error *error)
 	bool sound = check_path(store->path, &status, &page_size, error) == 0;
 	pthread_rwlock_wrlock(&store->lock);
 	bool same = sound && status.st_dev == store->checked.st_dev &&
-		    status.st_ino == store->checked.st_ino;
+		    status.st_ino == store->checked.st_ino && !is_lock_replaced(store);
 	int answer = 0;
 	if (same) {
 		store->checked = status;

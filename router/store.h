@@ -49,9 +49,10 @@ void store_close(struct store **store);
  * that of the new state already, and a snapshot that begins now still shows the old one. */
 uint64_t store_version(struct store *store);
 
-/* Is the path still the file that is open, and is the file whole? One system call where nothing
- * changed since the last time, else a handful: call it now and then, as once for each round of an
- * event loop, between transactions of the calling thread. Opens a replaced file. Only this call
+/* Is the path still the file that is open, with the same lock file, and is the file whole? Two system
+ * calls where nothing changed since the last time, else a handful: call it now and then, as once for
+ * each round of an event loop, between transactions of the calling thread. Opens a replaced file, and
+ * opens it again with a lock file that was made again. Only this call
  * sees that a file was cut short from outside; whoever begins or reads a snapshot of such a file
  * without it may be ended by SIGBUS.
  * Returns -1 if there is no usable file now; a later call may succeed. */

@@ -2,12 +2,14 @@
 queue each on a small file system of its own; somebody who starts the daemon again, as systemd does; and
 people who go on sending mail and logging in."""
 
+import contextlib
 import imaplib
 import json
 import os
 import re
 import signal
 import smtplib
+import socket
 import subprocess
 import threading
 import time
@@ -90,10 +92,11 @@ def limit(pid, **values):
 class Supervisor(threading.Thread):
     """What the units have systemd do: Restart=always, RestartSec=200ms, the sockets kept open."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, notified):
         super().__init__(daemon=True)
         self.daemon_process, self.ended, self.starts = daemon, False, 0
         self.paused = threading.Lock()  # held while a test starts or stops it itself
+        self.notified = notified
 
     def run(self):
         while not self.ended:
@@ -106,7 +109,10 @@ class Supervisor(threading.Thread):
                     time.sleep(0.2)
                     self.daemon_process.start(wait=False)
                     self.starts += 1
+            with contextlib.suppress(BlockingIOError):
+                self.notified.recv(4096)  # nobody waits for it here
             time.sleep(0.02)
+        self.notified.close()
 
 
 def text_of(problem):
@@ -223,11 +229,17 @@ class System(Mail):
         # A real daemon's log is not in Postfix's queue.
         (folder / "postfix" / "queue" / "homing").mkdir()
         (folder / "postfix" / "queue" / "homing" / "log").symlink_to(folder / "policyd.log")
-        super().__init__(folder, policyd={"inherit": True, "workers": 2}, main=(
+        super().__init__(folder, main=(
             # Postfix's own patience, shortened: an hour of a broken disk should not be tried here.
             "\nservice_throttle_time = 1s\ntransport_retry_time = 1s\nqueue_minfree = 0\n"
-            "smtpd_timeout = 30s\nsmtpd_policy_service_timeout = 10s\n"))
+            "smtpd_timeout = 30s\nsmtpd_policy_service_timeout = 10s\n"), policyd={
+                "inherit": True, "workers": 2,
+                "environment": {"NOTIFY_SOCKET": str(folder / "notify")}})
         self.directory, self.mail, self.queue = self.mounts
+        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notified.setblocking(False)
+        self.notified.bind(str(folder / "notify"))
+        (folder / "notify").chmod(0o666)
 
     def account(self, name, password=PASSWORD):
         """With a hash that costs nothing: what is tried here is not the hash."""
@@ -243,7 +255,7 @@ class System(Mail):
 
     def start(self):
         super().start()
-        self.supervisor = Supervisor(self.policyd)
+        self.supervisor = Supervisor(self.policyd, self.notified)
         self.supervisor.start()
         for account in self.passwords:  # numbers the message that says whose it is before others come
             assert self.dovecot.imap_owner(account, PASSWORD) == account
@@ -300,7 +312,7 @@ class System(Mail):
         for name, part in (("Postfix", self.postfix), ("homing-policyd", self.policyd),
                            ("Dovecot", self.dovecot)):
             lines = [line for line in self.new_log(part).splitlines() if not re.search(every, line)]
-            parts += [f"--- {name}: {len(lines)} lines", *lines[:40], *(["…"] + lines[-10:])[:max(0, len(lines) - 40)]]
+            parts += [f"--- {name}: {len(lines)} lines", *lines[:12], *(["…"] + lines[-4:])[:max(0, len(lines) - 12)]]
         return "\n".join(parts)
 
     def copies(self):

@@ -3,10 +3,12 @@ accepted is in its account once, no login has opened another account, the servic
 hand, and the log says what happened in one line, not in a thousand. RESULTS.md has the table."""
 
 import contextlib
+import imaplib
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -16,7 +18,7 @@ import pytest
 
 from homing import HOMINGCTL
 from policyd import PolicyClient
-from system import fill, kill, limit
+from system import PASSWORD, fill, kill, limit, text_of
 
 STOP = Path(HOMINGCTL).resolve().parents[2] / "tests" / "libstop-in-commit.so"
 
@@ -220,3 +222,164 @@ def test_a_worker_of_dovecots_authentication_has_no_descriptor_left(system):
     system.check(traffic)
     system.assert_told(system.dovecot, "Error: .*refused for now: .*credentials.mdb: open: Too many open "
                        "files", 3)
+
+
+# Another directory under running processes
+
+
+def other_folder(system):
+    """A copy as homing-directory(5) has it, with lock files and rights."""
+    folder = system.directory / "copy"
+    folder.mkdir(mode=0o755)
+    for path in system.homing.path.glob("*.mdb"):
+        subprocess.run(["mdb_copy", "-n", path, folder / path.name], check=True)
+        shutil.copystat(path, folder / path.name)
+        os.chown(folder / path.name, path.stat().st_uid, path.stat().st_gid)
+    subprocess.run([HOMINGCTL, "--directory", folder, "status"], check=True, capture_output=True)
+    return folder
+
+
+def swap(system, folder):
+    """By renaming, as mv does."""
+    old = system.directory / "old"
+    system.homing.path.rename(old)
+    folder.rename(system.homing.path)
+    return old
+
+
+def opens(system, name):
+    """Whose account it is, or None if it is refused for good."""
+    for _ in range(50):
+        try:
+            return system.dovecot.imap_owner(name, PASSWORD, ip=system.company)
+        except imaplib.IMAP4.error as problem:
+            if "UNAVAILABLE" not in text_of(problem):
+                return None
+        time.sleep(0.1)
+    raise AssertionError(f"{name}: refused for now, for ever")
+
+
+def reaches(system, address):
+    """Is mail for it taken?"""
+    for _ in range(50):
+        code, text = system.try_recipient(address)
+        if code < 400 or code >= 500:
+            return code == 250
+        time.sleep(0.1)
+    raise AssertionError(f"{address}: {code} {text}")
+
+
+def wait_until(question, seconds=15):
+    end = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < end, question
+        time.sleep(0.05)
+
+
+def test_a_backup_is_put_in_the_directorys_place(system):
+    """Dovecot is not started again, and its processes follow all the same."""
+    folder = other_folder(system)
+    system.ctl("alias", "add", "later@company.com", "info@client1.com")
+    assert opens(system, "later@company.com") == "info@client1.com"
+    with system.traffic() as traffic:
+        traffic.wait()
+        starts = system.supervisor.starts
+        old = swap(system, folder)
+        wait_until(lambda: system.supervisor.starts > starts)
+        traffic.wait()
+        assert opens(system, "later@company.com") is None
+        assert not reaches(system, "later@company.com")
+        system.ctl("alias", "add", "newer@company.com", "info@client2.com")
+        assert opens(system, "newer@company.com") == "info@client2.com"
+        assert reaches(system, "newer@company.com")
+        traffic.wait()
+    shutil.rmtree(old)
+    system.check(traffic)
+    system.assert_told(system.policyd, "another folder was put there, which this process may not open: it "
+                       "has to be started again", 1)
+    system.assert_told(system.policyd, "ended, status=75; starting it again", 1)
+
+
+def test_the_directory_is_deleted_and_another_one_made(system):
+    """While there is none, everything waits. The new one is made elsewhere: what were only half of it would
+    refuse mail for good."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        folder = other_folder(system)
+        shutil.rmtree(system.homing.path)
+        wait_until(lambda: system.said(system.policyd, "nothing can be looked up"))
+        sent, logins = traffic.sent, traffic.logins
+        time.sleep(1)
+        assert traffic.sent <= sent + 2 and traffic.logins <= logins + 2
+        folder.rename(system.homing.path)
+        traffic.wait()
+    system.check(traffic)
+    system.assert_told(system.policyd, "directory.mdb: .*: no such file: `homingctl apply FILE` makes a "
+                       "directory; .*; requests get a temporary failure until that is mended", 1)
+    told = system.assert_told(system.dovecot, r"Error: .*refused for now: .*\.mdb: .*: no such file", 8)
+    assert len(told) >= 1
+
+
+def test_a_file_of_the_directory_is_deleted_and_made_again(system):
+    """The accounts are added before anybody may ask."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        folder = other_folder(system)
+        (system.homing.path / "directory.mdb").unlink()
+        (system.homing.path / "directory.mdb-lock").unlink()
+        wait_until(lambda: system.said(system.policyd, "nothing can be looked up"))
+        time.sleep(0.5)
+        for name in ("directory.mdb-lock", "directory.mdb"):
+            (folder / name).rename(system.homing.path / name)
+        traffic.wait()
+    shutil.rmtree(folder)
+    system.check(traffic)
+    system.assert_told(system.policyd, "directory.mdb: .*: no such file: `homingctl apply FILE`", 2)
+
+
+def test_the_lock_files_are_deleted(system):
+    """Who has the directory open goes on; a new process waits for `homingctl status`, which makes them again;
+    and all take these then, so that changes are seen."""
+    with system.traffic() as traffic:
+        for turn in range(3):
+            traffic.wait()
+            for path in system.homing.path.glob("*-lock"):
+                path.unlink()
+            sent = traffic.sent
+            wait_until(lambda: traffic.sent > sent + 5)  # mail does not wait
+            kill(system.wait_for_process("dovecot/auth -w"))
+            wait_until(lambda: len(system.said(system.policyd, "the lock file is missing")) == turn + 1)
+            system.homing.ctl("status")
+            assert len(list(system.homing.path.glob("*-lock"))) == 3
+            wait_until(lambda: len(system.said(system.policyd, "lock file is there again")) == turn + 1)
+            traffic.wait()
+            system.homing.ctl("alias", "add", f"unlocked{turn}@company.com", "info@client2.com")
+            assert opens(system, f"unlocked{turn}@company.com") == "info@client2.com"
+            assert reaches(system, f"unlocked{turn}@company.com")
+    system.check(traffic)
+    system.assert_told(system.policyd, "directory.mdb-lock: the lock file is missing: who has the directory "
+                       "open goes on, nobody else can open it: run `homingctl status` as root", 3)
+    system.homing.ctl("verify")
+
+
+def test_the_lock_file_is_deleted_while_homingctl_writes(system):
+    """The next one waits for its turn, though it has another lock file, and nothing is lost."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        first = stopped_in_commit(system, "alias", "add", "first@company.com", "info@client1.com")
+        try:
+            (system.homing.path / "directory.mdb-lock").unlink()
+            second = subprocess.Popen(
+                [HOMINGCTL, "--directory", str(system.homing.path), "alias", "add", "second@company.com",
+                 "info@client2.com"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            time.sleep(1)
+            assert second.poll() is None
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        assert (first.wait(20), second.wait(20)) == (0, 0)
+        for name, account in (("first", "info@client1.com"), ("second", "info@client2.com")):
+            assert opens(system, f"{name}@company.com") == account
+            assert reaches(system, f"{name}@company.com")
+        traffic.wait()
+    system.check(traffic)
+    system.homing.ctl("verify")

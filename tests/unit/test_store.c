@@ -484,6 +484,126 @@ static void a_replaced_file_is_opened_at_the_next_check(void **state)
 	free(new);
 }
 
+static void a_lock_file_that_is_made_again_is_taken_at_the_next_check(void **state)
+{
+	struct place *place = *state;
+	struct error error = {0};
+
+	write_numbers(place->file, 1, 1, 1, 4);
+	struct store *store = open_store(place->file);
+	struct store_reader *reader = create_reader(store);
+	expect_number(reader, 1);
+	uint64_t version = store_version(store);
+	unlink(place->lock);
+	assert_int_equal(store_check(store, &error), 0); /* who has it goes on with it */
+	assert_true(store_version(store) == version);
+	expect_number(reader, 1);
+	write_numbers(place->file, 2, 2, 1, 4);
+	assert_int_equal(store_check(store, &error), 0);
+	assert_true(store_version(store) != version);
+	expect_number(reader, 2);
+	write_numbers(place->file, 3, 3, 1, 4);
+	expect_number(reader, 3);
+	store_reader_destroy(&reader);
+	store_close(&store);
+}
+
+/* A change that waits in its middle until it may go on. */
+struct slow_change {
+	struct change change;
+	int begun, go_on; /* pipes */
+};
+
+static void tell(int fd)
+{
+	assert_int_equal(write(fd, "x", 1), 1);
+}
+
+static void wait_for(int fd)
+{
+	char byte;
+
+	assert_int_equal(read(fd, &byte, 1), 1);
+}
+
+static int put_slowly(MDB_txn *txn, const MDB_dbi *dbi, void *context, struct error *error)
+{
+	struct slow_change *slow = context;
+
+	tell(slow->begun);
+	wait_for(slow->go_on);
+	return put_numbers(txn, dbi, &slow->change, error);
+}
+
+static uint64_t sequence_of(const char *file)
+{
+	struct store *store = open_store(file);
+	struct store_reader *reader = create_reader(store);
+	struct error error = {0};
+	uint64_t sequence = 0;
+
+	assert_int_equal(store_begin(reader, &error), 0);
+	assert_int_equal(store_sequence(reader, &sequence, &error), 0);
+	store_end(reader);
+	store_reader_destroy(&reader);
+	store_close(&store);
+	return sequence;
+}
+
+/* Two writers that have two lock files would each write over what the other has written. */
+static void a_lock_file_deleted_under_a_writer_parts_it_from_no_other(void **state)
+{
+	struct place *place = *state;
+	int begun[2], go_on[2];
+
+	assert_int_equal(pipe(begun) | pipe(go_on), 0);
+	write_numbers(place->file, 1, 1, 1, 4);
+	uint64_t sequence = sequence_of(place->file);
+	pid_t slow = fork();
+	if (slow == 0) {
+		struct slow_change change = {{2, 1, 4}, begun[1], go_on[0]};
+		struct store_writer *writer;
+		struct error error = {0};
+
+		if (store_writer_open(place->file, &kind, false, &writer, &error) < 0 ||
+		    store_write(writer, put_slowly, &change, &error) < 0)
+			support_die("%s", error.text);
+		tell(change.begun);
+		wait_for(change.go_on);
+		/* A second one, with the lock file that is no more. */
+		if (store_write(writer, put_numbers, &(struct change){4, 1, 4}, &error) < 0)
+			support_die("%s", error.text);
+		store_writer_close(&writer);
+		_exit(0);
+	}
+	wait_for(begun[0]);
+	unlink(place->lock);
+	pid_t other = fork();
+	if (other == 0) {
+		write_numbers(place->file, 3, 3, 1, 4);
+		_exit(0);
+	}
+	usleep(200000);
+	assert_int_equal(waitpid(other, NULL, WNOHANG), 0); /* it waits for its turn */
+	tell(go_on[1]);
+	wait_for(begun[0]);
+	expect_success(other);
+	assert_int_equal(sequence_of(place->file), sequence + 2);
+	struct store *store = open_store(place->file);
+	struct store_reader *reader = create_reader(store);
+	expect_number(reader, 3);
+	tell(go_on[1]);
+	expect_success(slow);
+	expect_number(reader, 4);
+	store_reader_destroy(&reader);
+	store_close(&store);
+	assert_int_equal(sequence_of(place->file), sequence + 3);
+	for (size_t i = 0; i < 2; i++) {
+		close(begun[i]);
+		close(go_on[i]);
+	}
+}
+
 static void the_version_changes_with_every_change(void **state)
 {
 	struct place *place = *state;
@@ -871,6 +991,8 @@ int main(void)
 		test(another_format_is_refused),
 		test(a_file_of_another_kind_is_refused),
 		test(a_replaced_file_is_opened_at_the_next_check),
+		test(a_lock_file_that_is_made_again_is_taken_at_the_next_check),
+		test(a_lock_file_deleted_under_a_writer_parts_it_from_no_other),
 		test(the_version_changes_with_every_change),
 		test(growth_is_seen_by_readers_that_were_there_before),
 		test(a_killed_writer_leaves_the_old_data),
