@@ -262,6 +262,18 @@ static int open_tables(struct store *store, struct error *error)
 	return rc == 0 ? 0 : store_error(error, rc, "open its tables", store->path);
 }
 
+/* Whoever is killed leaves his place in the lock file taken. Writers give such places back when they
+ * open a file; where none comes for long, the last place may be gone. */
+static int begin_reading(MDB_env *env, MDB_txn **txn_r)
+{
+	int dead = 0;
+	int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn_r);
+
+	if (rc == MDB_READERS_FULL && mdb_reader_check(env, &dead) == 0 && dead > 0)
+		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn_r);
+	return rc;
+}
+
 static int open_env_once(const char *path, unsigned flags, MDB_env **env_r)
 {
 	MDB_env *env;
@@ -276,7 +288,7 @@ static int open_env_once(const char *path, unsigned flags, MDB_env **env_r)
 	if (rc == 0)
 		rc = mdb_env_open(env, path, flags | MDB_NOSUBDIR | MDB_NORDAHEAD, 0660);
 	if (rc == 0)
-		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+		rc = begin_reading(env, &txn);
 	if (rc == 0)
 		mdb_txn_abort(txn);
 	else
@@ -557,14 +569,17 @@ static int renew(struct store_reader *reader)
 {
 	if (reader->txn)
 		return mdb_txn_renew(reader->txn);
-	return mdb_txn_begin(reader->store->env, NULL, MDB_RDONLY, &reader->txn);
+	return begin_reading(reader->store->env, &reader->txn);
 }
 
-/* Takes the size that the writer gave the map. Only possible while nobody reads. */
+/* Takes the size that the writer gave the map. Only possible while nobody reads. Where the address
+ * space does not allow it there is no map at all then, and not even the header may be looked at. */
 static int follow_growth(struct store *store)
 {
 	pthread_rwlock_wrlock(&store->lock);
 	int rc = store->env ? mdb_env_set_mapsize(store->env, 0) : 0;
+	if (rc != 0)
+		abandon_env(store);
 	pthread_rwlock_unlock(&store->lock);
 	return rc;
 }

@@ -1,6 +1,7 @@
 /* homingctl: the command-line program. This file finds the command and calls it. */
 #include "command.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -188,6 +189,7 @@ int main(int argc, char **argv)
 {
 	struct call call = {0};
 
+	signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is an error of write(), and told */
 	if (sodium_init() < 0) {
 		complain("libsodium does not start");
 		return EX_OSERR;

@@ -222,8 +222,8 @@ class System(Mail):
 
     def __init__(self, folder):
         self.mounts = []
-        for name in ("directory", "directory/vmail", "postfix/queue"):
-            mount(folder / name, 24)
+        for name, size in (("directory", 128), ("directory/vmail", 24), ("postfix/queue", 24)):
+            mount(folder / name, size)
             self.mounts.append(folder / name)
         (folder / "postfix").chmod(0o755)
         # A real daemon's log is not in Postfix's queue.

@@ -8,18 +8,22 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from homing import HOMINGCTL
-from policyd import PolicyClient
+from policyd import RELEASE, PolicyClient
 from system import PASSWORD, fill, kill, limit, text_of
 
+# Without sanitizers, which want more memory than these tests give.
+CTL = Path(RELEASE).resolve().parents[1] / "router" / "homingctl" / "homingctl"
 STOP = Path(HOMINGCTL).resolve().parents[2] / "tests" / "libstop-in-commit.so"
 
 
@@ -222,6 +226,155 @@ def test_a_worker_of_dovecots_authentication_has_no_descriptor_left(system):
     system.check(traffic)
     system.assert_told(system.dovecot, "Error: .*refused for now: .*credentials.mdb: open: Too many open "
                        "files", 3)
+
+
+# Memory, and the size of LMDB's map
+
+
+@pytest.fixture
+def small_again(system):
+    """Gives the directory back as it was: what has grown stays so."""
+    folder = other_folder(system)
+    yield
+    starts = system.supervisor.starts
+    shutil.rmtree(swap(system, folder))
+    wait_until(lambda: system.supervisor.starts > starts)
+    system.policyd.wait_until_ready()
+
+
+def grow(system, **more):
+    """directory.mdb and credentials.mdb to twice their first map."""
+    file = system.folder / "large"
+    file.write_text("".join(json.dumps({"account": f"large{number:05}@client1.com", "home": "/" + "y" * 900,
+                                        "password": "{PLAIN}" + "x" * 900}) + "\n"
+                            for number in range(24000)))
+    return subprocess.run([CTL, "--directory", system.homing.path, "account", "import", file],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, **more)
+
+
+def address_space(pid):
+    return 1024 * int(re.search(r"VmSize:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def memory_limit(pid):
+    return re.search(r"Max address space\s+(\w+)", Path(f"/proc/{pid}/limits").read_text())[1]
+
+
+def test_the_map_grows_under_who_reads(system, small_again):
+    with system.traffic() as traffic:
+        traffic.wait()
+        assert grow(system).returncode == 0
+        assert (system.homing.path / "directory.mdb").stat().st_size == 32 << 20
+        assert (system.homing.path / "credentials.mdb").stat().st_size == 32 << 20
+        traffic.wait()
+    system.check(traffic)
+    system.assert_no_errors()
+
+
+def test_the_map_may_not_grow(system, small_again):
+    """`ulimit -f`, or a quota."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        done = grow(system, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (17 << 20,) * 2))
+        assert done.returncode == 74, done
+        assert re.search("directory.mdb: .*: File too large: make room and try again; the old data is as it "
+                         "was", done.stderr), done.stderr
+        assert "large" not in system.homing.ctl("account", "list", "client1.com").stdout
+        traffic.wait()
+    system.check(traffic)
+    system.assert_no_errors()
+
+
+@pytest.mark.parametrize("who", ["homing-policyd", "dovecot/auth", "dovecot/auth -w"])
+def test_the_larger_map_does_not_fit_the_memory(system, small_again, who):
+    """As with a `vsz_limit` that is too small. What else would not fit may end Dovecot's process, which is
+    started again, without the limit."""
+    ours = who == "homing-policyd"
+    with system.traffic() as traffic:
+        traffic.wait()
+        pids = [system.policyd.process.pid] if ours else system.processes(who)
+        starts = system.supervisor.starts
+        before = {pid: memory_limit(pid) for pid in pids}
+        for pid in pids:
+            limit(pid, **{"as": address_space(pid) + (4 << 20)})
+        assert grow(system).returncode == 0
+        said = system.policyd if ours else system.dovecot
+        wait_until(lambda: system.said(said, "does not fit the address-space limit"))
+        time.sleep(1)
+        for pid in pids:
+            with contextlib.suppress(OSError, subprocess.CalledProcessError):  # it may have ended
+                limit(pid, **{"as": before[pid]})
+        traffic.wait()
+        assert system.supervisor.starts == starts
+    system.check(traffic)
+    system.assert_told(said, r"rror: .*\.mdb: .*: the file does not fit the address-space limit of this process "
+                       r"\(Dovecot: raise vsz_limit of the service\)", 8)
+    assert not system.said(system.dovecot, "signal 11")
+
+
+def test_homingctl_has_no_memory(system):
+    """From too little for anything to enough: it works or says why not, and never leaves half."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        outcomes = set()
+        for megabytes in range(8, 120, 4):
+            done = subprocess.run(
+                ["prlimit", f"--as={megabytes << 20}", CTL, "--directory", system.homing.path, "alias", "add",
+                 f"memory{megabytes}@company.com", "info@company.com"], capture_output=True, text=True)
+            outcomes.add(done.returncode)
+            assert done.returncode in (0, 71, 127), done
+            assert done.returncode == 0 or len(done.stderr.splitlines()) == 1, done
+            known = system.homing.route("address", f"memory{megabytes}@company.com")["result"]
+            assert known == ("account" if done.returncode == 0 else "refuse"), done
+        assert {0, 71} <= outcomes
+        traffic.wait()
+    system.check(traffic)
+    system.assert_no_errors()
+
+
+# Places of readers
+
+
+TAKE_PLACES = """
+import ctypes, sys, time
+lmdb = ctypes.CDLL("liblmdb.so.0")
+env, txn = ctypes.c_void_p(), ctypes.c_void_p()
+NOSUBDIR, RDONLY, NOTLS = 0x4000, 0x20000, 0x200000
+lmdb.mdb_env_create(ctypes.byref(env))
+assert lmdb.mdb_env_set_maxreaders(env, 8192) == 0
+assert lmdb.mdb_env_open(env, sys.argv[1].encode(), NOSUBDIR | RDONLY | NOTLS, 0o660) == 0
+count = 0
+while lmdb.mdb_txn_begin(env, None, RDONLY, ctypes.byref(txn)) == 0:
+    count += 1
+print(count, flush=True)
+time.sleep(1000)
+"""
+
+
+def take_places(path):
+    """A process that has all places that were left."""
+    process = subprocess.Popen([sys.executable, "-c", TAKE_PLACES, path], stdout=subprocess.PIPE, text=True)
+    assert int(process.stdout.readline()) > 8000
+    return process
+
+
+def test_readers_are_killed_until_no_place_is_left(system):
+    """More than there are places. Who reads keeps the one that it has; who comes new takes one of the dead."""
+    with system.traffic() as traffic:
+        for _ in range(3):
+            traffic.wait()
+            hogs = [take_places(system.homing.path / f"{name}.mdb") for name in ("directory", "credentials")]
+            kill(system.wait_for_process("dovecot/auth -w"))
+            traffic.wait(20)  # or nobody new was needed
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+            kill(system.wait_for_process("dovecot/auth -w"))
+            kill(system.wait_for_process("dovecot/auth"))
+            kill(system.policyd.process.pid)
+            traffic.wait()
+    system.check(traffic)
+    assert system.homing.ctl("status").returncode == 0
 
 
 # Another directory under running processes

@@ -662,6 +662,93 @@ static int get_die(MDB_txn *txn, const MDB_dbi *dbi, void *context, struct error
 	return 0;
 }
 
+/* Sets the soft limit of address space, as it may be for Dovecot's processes. */
+static void limit_memory(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_AS, &limit);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static void growth_that_does_not_fit_the_memory_is_a_failure_and_not_the_end(void **state)
+{
+	struct place *place = *state;
+
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* takes what it needs, or ends */
+#endif
+	write_numbers(place->file, 1, 1, 1, 4);
+	pid_t child = fork();
+	if (child == 0) {
+		struct store *store = open_store(place->file);
+		struct store_reader *reader = create_reader(store);
+		struct error error = {0};
+
+		expect_number(reader, 1);
+		write_numbers(place->file, 2, 2, 20000, 3000);
+		limit_memory(1 << 20); /* less than it has: no map fits */
+		for (int tries = 0; tries < 3; tries++) {
+			error_clear(&error);
+			if (store_begin(reader, &error) == 0 || error.code != ERROR_MEMORY)
+				_exit(2);
+			(void)store_version(store);
+			if (store_check(store, &error) == 0)
+				_exit(3);
+		}
+		limit_memory(RLIM_INFINITY);
+		_exit(number_now(reader, &error) == 2 ? 0 : 4);
+	}
+	expect_success(child);
+}
+
+static void take_all_places_and_die(const char *file)
+{
+	struct store *store = open_store(file);
+	struct error error = {0};
+	int begun = 0;
+
+	while (store_begin(create_reader(store), &error) == 0)
+		begun++;
+	if (error.code != ERROR_BUSY || begun < STORE_MAX_READERS - 8)
+		support_die("%d readers: %s", begun, error.text);
+	raise(SIGKILL);
+}
+
+static void places_of_readers_who_died_are_taken_back(void **state)
+{
+	struct place *place = *state;
+
+	write_numbers(place->file, 1, 1, 1, 4);
+	struct store *before = open_store(place->file);
+	struct store_reader *reader = create_reader(before);
+	for (int round = 0; round < 2; round++) {
+		int status;
+		pid_t child = fork();
+		if (child == 0) {
+			store_close(&before);
+			take_all_places_and_die(place->file);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		if (round == 0) {
+			expect_number(reader, 1); /* who had the file open, and had no place */
+			continue;
+		}
+		child = fork();
+		if (child == 0) { /* who opens it */
+			struct error error = {0};
+			struct store *store = open_store(place->file);
+			struct store_reader *other = create_reader(store);
+			_exit(number_now(other, &error) == 1 ? 0 : 1);
+		}
+		expect_success(child);
+	}
+	store_reader_destroy(&reader);
+	store_close(&before);
+}
+
 static void a_killed_writer_leaves_the_old_data(void **state)
 {
 	struct place *place = *state;
@@ -995,6 +1082,8 @@ int main(void)
 		test(a_lock_file_deleted_under_a_writer_parts_it_from_no_other),
 		test(the_version_changes_with_every_change),
 		test(growth_is_seen_by_readers_that_were_there_before),
+		test(growth_that_does_not_fit_the_memory_is_a_failure_and_not_the_end),
+		test(places_of_readers_who_died_are_taken_back),
 		test(a_killed_writer_leaves_the_old_data),
 		test(a_reader_works_in_a_child_and_in_its_parent),
 		test(a_child_that_ends_leaves_the_parents_snapshot_alone),
