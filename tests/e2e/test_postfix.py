@@ -162,6 +162,16 @@ def test_a_group_of_500_reaches_each_member_once(mail):
     assert have == {name: 1 for name in CROWD}
 
 
+def test_a_message_to_two_names_of_an_account_is_one_copy(mail):
+    """Both become the account's own name, and Dovecot's LMTP takes the same recipient once."""
+    names = ("info@client2.com", "verkauf@client2.com", "info%client2.com@company.com", "info@mail.client2.com")
+    assert {code for code, _ in mail.send(*names).values()} == {250}
+    mail.finished()
+    found = [path.relative_to(mail.homing.vmail).parts[:2] for path in mail.homing.vmail.rglob("new/*")
+             if mail.token in path.read_text(errors="replace")]
+    assert found == [("client2.com", "info")]
+
+
 def test_a_forwarder_sends_to_other_servers(mail):
     mail.send("away@company.com")
     mail.finished()
