@@ -12,7 +12,7 @@ static compat_find_list *find_list;
 static int get_storage(struct mailbox_list **list, const char **vname,
 		       enum mailbox_list_get_storage_flags flags, struct mail_storage **storage_r)
 {
-	const struct mailbox_list_vfuncs *super = &homing_list_of(*list)->module_ctx.super;
+	const struct mailbox_list_vfuncs *super = &homing_list_hooked(*list)->module_ctx.super;
 	int ret = find_list(list, *vname);
 
 	if (ret > 0)
@@ -23,7 +23,7 @@ static int get_storage(struct mailbox_list **list, const char **vname,
 static int get_storage(struct mailbox_list **list, const char *vname,
 		       struct mail_storage **storage_r)
 {
-	const struct mailbox_list_vfuncs *super = &homing_list_of(*list)->module_ctx.super;
+	const struct mailbox_list_vfuncs *super = &homing_list_hooked(*list)->module_ctx.super;
 	int ret = find_list(list, vname);
 
 	if (ret > 0)

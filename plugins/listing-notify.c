@@ -78,7 +78,7 @@ static void notify_deinit(struct mailbox_list_notify *_notify)
 static int notify_init(struct mailbox_list *list, enum mailbox_list_notify_event mask,
 		       struct mailbox_list_notify **notify_r)
 {
-	struct shared_root *root = homing_list_of(list)->root;
+	struct shared_root *root = homing_list_hooked(list)->root;
 	struct shared_notify *notify = i_new(struct shared_notify, 1);
 
 	notify->notify.list = list;

@@ -45,7 +45,10 @@ struct homing_list {
 	unsigned subscribed_number;	/* of the root's subscriptions that it has */
 };
 
+/* NULL where the list is of nobody with the plugin. */
 struct homing_list *homing_list_of(struct mailbox_list *list);
+/* In functions that a list has from us, and so has it. */
+struct homing_list *homing_list_hooked(struct mailbox_list *list);
 
 /* --- listing-owner.c */
 

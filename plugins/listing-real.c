@@ -14,7 +14,7 @@ static struct mailbox_list_iterate_context *ask(struct mailbox_list *list,
 						const char *const *patterns,
 						enum mailbox_list_iter_flags flags)
 {
-	struct homing_list *homing = homing_list_of(list);
+	struct homing_list *homing = homing_list_hooked(list);
 
 	if (homing != NULL)
 		homing->asked = TRUE;

@@ -43,11 +43,10 @@ static struct mail_namespace *some_namespace(struct shared_root *root)
 		return ns;
 	for (unsigned i = 0; i < names->count && ns == NULL; i = names->list[i].end) {
 		const struct name *name = &names->list[i];
-		const char *vname = name->vname;
 		/* where a domain stands above its owners, go down to one */
 		while (!name->is_owner && names_has_below(names, names_position(names, name)))
 			name++;
-		vname = t_strdup_printf("%s%c", name->vname, names->separator);
+		const char *vname = t_strdup_printf("%s%c", name->vname, names->separator);
 		if (name->is_owner && shared_owner_find(root, vname, &owner) > 0)
 			ns = shared_owner_open(root, &owner);
 	}
@@ -265,7 +264,7 @@ static const char *name_to_write(struct mailbox_list *list, const char *name)
 
 int homing_set_subscribed(struct mailbox_list *list, const char *name, bool set)
 {
-	struct homing_list *homing = homing_list_of(list);
+	struct homing_list *homing = homing_list_hooked(list);
 	const char *other = homing->root == NULL ? name_to_write(list, name) : name;
 
 	/* it may have been written by the first name before there was the second */
@@ -390,7 +389,7 @@ void shared_subscriptions_fill(struct shared_root *root, struct mailbox_list *au
 
 int homing_subscriptions_refresh(struct mailbox_list *source, struct mailbox_list *dest)
 {
-	struct homing_list *from = homing_list_of(source), *to = homing_list_of(dest);
+	struct homing_list *from = homing_list_hooked(source), *to = homing_list_of(dest);
 
 	if (to == NULL || to->root == NULL || source == dest ||
 	    from->module_ctx.super.subscriptions_refresh != mailbox_list_subscriptions_refresh)

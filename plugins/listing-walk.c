@@ -187,7 +187,7 @@ struct mailbox_list_iterate_context *shared_walk_init(struct mailbox_list *list,
 	pool_t pool = pool_alloconly_create("homing list", 1024);
 	struct walk *walk = p_new(pool, struct walk, 1);
 
-	walk->root = homing_list_of(list)->root;
+	walk->root = homing_list_hooked(list)->root;
 	walk->ctx.pool = pool;
 	walk->ctx.list = list;
 	walk->ctx.flags = flags;

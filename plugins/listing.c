@@ -20,6 +20,11 @@ struct homing_list *homing_list_of(struct mailbox_list *list)
 	return HOMING_LIST_CONTEXT(list);
 }
 
+struct homing_list *homing_list_hooked(struct mailbox_list *list)
+{
+	return MODULE_CONTEXT_REQUIRE(list, homing_list_module);
+}
+
 /* --- The root */
 
 /* Whoever leaves the separator at the end of the prefix out (`~%u`, which Dovecot takes where the
@@ -42,7 +47,7 @@ static const char *root_join_refpattern(struct mailbox_list *list ATTR_UNUSED, c
 /* 1 *list is where the mailbox is; 0 Dovecot is to find it; -1 the list's error is set */
 static int root_find_list(struct mailbox_list **list, const char *vname)
 {
-	struct shared_root *root = homing_list_of(*list)->root;
+	struct shared_root *root = homing_list_hooked(*list)->root;
 	struct mail_namespace *ns = (*list)->ns;
 
 	/* the prefix itself is in no owner's storage */
@@ -59,7 +64,7 @@ static int root_find_list(struct mailbox_list **list, const char *vname)
 static int root_get_path(struct mailbox_list *list, const char *name,
 			 enum mailbox_list_path_type type, const char **path_r)
 {
-	struct homing_list *homing = homing_list_of(list);
+	struct homing_list *homing = homing_list_hooked(list);
 
 	if (name == NULL || !is_served(homing->root))
 		return homing->module_ctx.super.get_path(list, name, type, path_r);
@@ -69,7 +74,7 @@ static int root_get_path(struct mailbox_list *list, const char *name,
 
 static void root_deinit(struct mailbox_list *list)
 {
-	struct homing_list *homing = homing_list_of(list);
+	struct homing_list *homing = homing_list_hooked(list);
 	struct shared_root *root = homing->root;
 
 	names_unref(&root->shared);
@@ -153,7 +158,7 @@ static struct mailbox_list_iterate_context *
 automatic_iter_init(struct mailbox_list *list, const char *const *patterns,
 		    enum mailbox_list_iter_flags flags)
 {
-	struct homing_list *homing = homing_list_of(list);
+	struct homing_list *homing = homing_list_hooked(list);
 
 	if (!root_has_answered(homing, list, patterns, flags))
 		return homing->module_ctx.super.iter_init(list, patterns, flags);
@@ -165,7 +170,7 @@ static const struct mailbox_info *
 automatic_iter_next(struct mailbox_list_iterate_context *context)
 {
 	if (!is_nothing(context))
-		return homing_list_of(context->list)->module_ctx.super.iter_next(context);
+		return homing_list_hooked(context->list)->module_ctx.super.iter_next(context);
 	compat_own_subscriptions(context);
 	return NULL;
 }
@@ -173,7 +178,7 @@ automatic_iter_next(struct mailbox_list_iterate_context *context)
 static int automatic_iter_deinit(struct mailbox_list_iterate_context *context)
 {
 	if (!is_nothing(context))
-		return homing_list_of(context->list)->module_ctx.super.iter_deinit(context);
+		return homing_list_hooked(context->list)->module_ctx.super.iter_deinit(context);
 	pool_unref(&context->pool);
 	return 0;
 }
@@ -218,7 +223,7 @@ own_iter_init(struct mailbox_list *list, const char *const *patterns,
 	T_BEGIN {
 		shared_open_named(list->ns->user, patterns);
 	} T_END;
-	return homing_list_of(list)->module_ctx.super.iter_init(list, patterns, flags);
+	return homing_list_hooked(list)->module_ctx.super.iter_init(list, patterns, flags);
 }
 
 static bool is_own(const struct mailbox_list *list)

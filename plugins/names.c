@@ -86,7 +86,10 @@ static struct name *innermost(struct building *building)
 
 static void close_innermost(struct building *building)
 {
-	innermost(building)->end = array_count(&building->list);
+	struct name *name = innermost(building);
+
+	i_assert(name != NULL);
+	name->end = array_count(&building->list);
 	array_delete(&building->open, array_count(&building->open) - 1, 1);
 }
 

@@ -83,7 +83,8 @@ int existence_question_set(struct directory_reader *reader, const struct route_a
 static int is_asked_as_it_is(struct directory_reader *reader, const struct policy_value *recipient,
 			     struct error *error)
 {
-	const char *at = memrchr(recipient->text, '@', recipient->length);
+	const char *at =
+		recipient->text ? memrchr(recipient->text, '@', recipient->length) : NULL;
 
 	if (!at)
 		return 0;
@@ -98,7 +99,7 @@ static int is_asked_as_it_is(struct directory_reader *reader, const struct polic
 static int is_rewritten(struct directory_reader *reader, const char *name, size_t length,
 			struct error *error)
 {
-	struct map_decision decision;
+	struct map_decision decision = {0};
 
 	map_decide(reader, MAP_ALIAS, name, length, &decision, error);
 	int result = decision.status == SOCKETMAP_TEMP ? -1 : decision.status == SOCKETMAP_OK;

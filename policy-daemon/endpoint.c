@@ -297,7 +297,7 @@ int endpoint_listen(enum service service, const char *text, const struct endpoin
 	/* append() copies the text */
 	const struct endpoint template = {.service = service, .text = (char *)text, .fd = -1};
 	const char *why = endpoint_refusal(text);
-	struct host host;
+	struct host host = {"", ""};
 
 	if (why)
 		return fail(error_r, "%s: %s", text, why);

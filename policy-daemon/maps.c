@@ -174,7 +174,7 @@ static bool list_add(struct list *list, const char *address)
 	list->whole += before + length;
 	if (list->whole > LIST_MAX)
 		return true;
-	if (list->whole >= list->size) {
+	if (!list->text || list->whole >= list->size) {
 		size_t size = 2 * list->size + NAME_SIZE + before;
 		char *text = realloc(list->text, size);
 
@@ -194,7 +194,7 @@ static int list_found(struct lookup *lookup, const struct list *list)
 	char reason[120];
 
 	if (list->whole <= LIST_MAX)
-		return set(lookup, SOCKETMAP_OK, list->text, list->used);
+		return set(lookup, SOCKETMAP_OK, list->text ? list->text : "", list->used);
 	snprintf(reason, sizeof reason,
 		 "its addresses take %zu bytes, and Postfix takes %d at most", list->whole,
 		 LIST_MAX);

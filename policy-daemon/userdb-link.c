@@ -217,6 +217,8 @@ static void become_ready(struct userdb_link *link)
 static void take_answer(struct stream *stream, const char *line, size_t length)
 {
 	struct userdb_link *link = stream->link;
+	/* whoever takes the line may give the stream up */
+	// cppcheck-suppress nullPointerRedundantCheck
 	const char *why = link->owner->line(link->context, stream->number, line, length);
 
 	if (!stream->link)

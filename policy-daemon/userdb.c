@@ -592,7 +592,8 @@ static void call_decided(struct userdb *userdb)
 {
 	while (!list_is_empty(&userdb->decided)) {
 		struct waiter *waiter = LINK_OF(userdb->decided.next, struct waiter, link);
-		userdb_answer_cb *answer = waiter->answer;
+		/* clang 14 loses what list_remove() took out of a list of two */
+		userdb_answer_cb *answer = waiter->answer; // NOLINT(clang-analyzer-unix.Malloc)
 		void *context = waiter->context;
 		enum existence existence = waiter->existence;
 

@@ -120,7 +120,7 @@ static int read_entry(struct draft *draft, const char *folder, const char *name,
 		      struct error *error)
 {
 	size_t length = strlen(folder);
-	bool is_folder;
+	bool is_folder = false;
 	char *path;
 
 	if (asprintf(&path, "%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name) < 0)
@@ -161,7 +161,7 @@ static int read_folder(struct draft *draft, const char *path, size_t *room, stru
 
 static int read_path(struct draft *draft, const char *path, size_t *room, struct error *error)
 {
-	bool is_folder;
+	bool is_folder = false;
 	int fd = open_path(path, &is_folder, error);
 
 	if (fd < 0)

@@ -122,6 +122,7 @@ bool delivery_is_external(const char *address, size_t length)
 	else if (!unquote(address, local_length, &out))
 		return false;
 	put(&out, at, length - local_length);
+	// cppcheck-suppress uninitvar; put() has filled it
 	if (out.failed || internal[0] == '@')
 		return false; /* a server would read it as a source route */
 	int again_length = delivery_name(internal, out.used, again);

@@ -223,7 +223,7 @@ static int compare_domains(struct apply *apply)
 {
 	MDB_cursor *cursor;
 
-	apply->put = malloc((apply->config->domain_count + 1) * sizeof *apply->put);
+	apply->put = calloc(apply->config->domain_count + 1, sizeof *apply->put);
 	if (!apply->put)
 		return out_of_memory(apply);
 	if (!apply->edit->txn)

@@ -301,7 +301,7 @@ int directory_password_set(struct directory_writer *writer, const char *local, c
 	struct account_command command = {
 		.local = local,
 		.domain = domain,
-		.credential = {.credential = credential},
+		.credential = {.credential = credential}, // cppcheck-suppress unknownEvaluationOrder
 	};
 
 	if (why)

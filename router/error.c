@@ -7,19 +7,19 @@
 
 #include "printable.h"
 
-int error_set(struct error *error, enum error_code code, const char *format, ...)
+struct error *error_set_text(struct error *error, enum error_code code, const char *format, ...)
 {
 	char text[sizeof error->text];
 	va_list args;
 
 	if (!error || error->code != ERROR_NONE)
-		return -1;
+		return error;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	error->code = code;
 	printable_escape(error->text, sizeof error->text, text, strlen(text));
-	return -1;
+	return error;
 }
 
 void error_clear(struct error *error)

@@ -32,10 +32,24 @@ struct error {
 #define MUST_CHECK
 #endif
 
-/* Sets *error unless it already holds an earlier failure. NULL is allowed. Returns -1, so that
- * a caller can write `return error_set(...)`. Control and non-UTF-8 bytes come out as \xHH. */
-int error_set(struct error *error, enum error_code code, const char *format, ...)
+/* Sets *error unless it already holds an earlier failure. NULL is allowed. Gives -1, so that
+ * a caller can write `return error_set(...)`. Control and non-UTF-8 bytes come out as \xHH.
+ *
+ *	int error_set(struct error *error, enum error_code code, const char *format, ...);
+ *
+ * The -1 stands here and not in error.c, so that a compiler or an analyser sees in every file that
+ * whoever returns this has failed. */
+#define error_set(...) error_set_fails(error_set_text(__VA_ARGS__))
+
+/* The two halves of error_set. */
+struct error *error_set_text(struct error *error, enum error_code code, const char *format, ...)
 	HOMING_PRINTF(3, 4);
+
+static inline int error_set_fails(const struct error *error)
+{
+	(void)error;
+	return -1;
+}
 
 /* Forgets what was set. */
 void error_clear(struct error *error);

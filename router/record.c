@@ -81,7 +81,7 @@ static bool domain_pattern(const char *text, size_t length, char out[DOMAIN_SIZE
 
 static const char *canonical_match(const char *match, size_t length, char out[NAME_SIZE])
 {
-	char copy[NAME_SIZE], domain[DOMAIN_SIZE], local[LOCAL_SIZE];
+	char copy[NAME_SIZE] = "", domain[DOMAIN_SIZE], local[LOCAL_SIZE];
 	const char *why = name_refusal(NAME_ADDRESS, match, length);
 
 	if (why)
@@ -133,7 +133,7 @@ bool record_error(const char *to, int *smtp_r, char status_r[12], const char **t
 static const char *canonical_to(const char *to, size_t length, bool match_has_local,
 				char out[NAME_SIZE])
 {
-	char copy[NAME_SIZE], domain[DOMAIN_SIZE];
+	char copy[NAME_SIZE] = "", domain[DOMAIN_SIZE];
 	const char *why = name_refusal(NAME_ADDRESS, to, length);
 	int smtp;
 	char status[12];

@@ -402,7 +402,8 @@ static int copy_without_empty(struct sharing_edit *edit, const struct grant_list
 {
 	if (!make_room(copy_r, list->count))
 		return out_of_memory(edit);
-	for (size_t i = 0; i < list->count; i++)
+	/* without items where there is nothing to copy */
+	for (size_t i = 0; copy_r->items && i < list->count; i++)
 		if (list->items[i].has_rights || list->items[i].has_negative)
 			copy_r->items[copy_r->count++] = list->items[i];
 	if (copy_r->count > GRANTS_MAX)

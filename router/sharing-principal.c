@@ -260,7 +260,7 @@ static int write_note(struct sharing_edit *edit, const struct principal_event *e
 static int change_renamed(struct sharing_edit *edit, void *context)
 {
 	const struct principal_event *event = context;
-	struct renaming noted;
+	struct renaming noted = {0};
 
 	if (event->note) {
 		int found = sharing_read_note(&edit->view, &noted, edit->error);
@@ -346,7 +346,7 @@ int sharing_rename_note(struct sharing_writer *writer, struct renaming *renaming
 static int change_end(struct sharing_edit *edit, void *context)
 {
 	const struct principal_event *event = context;
-	struct renaming noted;
+	struct renaming noted = {0};
 	struct grantee old, new;
 	int found = sharing_read_note(&edit->view, &noted, edit->error);
 
@@ -364,7 +364,7 @@ static int change_end(struct sharing_edit *edit, void *context)
 
 int sharing_rename_end(struct sharing_writer *writer, bool undo, struct error *error)
 {
-	struct renaming noted;
+	struct renaming noted = {0};
 	struct principal_event event = {.undo = undo};
 	int found = sharing_rename_note(writer, &noted, error);
 

@@ -62,7 +62,7 @@ struct shown_key {
 
 static struct shown_key show_key(const MDB_val *key)
 {
-	struct shown_key shown;
+	struct shown_key shown = {.text = ""};
 
 	printable_escape(shown.text, sizeof shown.text, key->mv_data, key->mv_size);
 	return shown;

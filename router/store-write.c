@@ -396,7 +396,7 @@ int store_write(struct store_writer *writer, store_change_cb *change, void *cont
 {
 	for (;;) {
 		struct error failure = {0};
-		MDB_txn *txn;
+		MDB_txn *txn = NULL;
 
 		if (begin(writer, &txn, error) < 0)
 			return -1;

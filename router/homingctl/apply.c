@@ -71,7 +71,7 @@ static int run_check(const struct call *call)
 	int code = load(call, &config, mistakes);
 	if (mistakes)
 		print_json(json_pack("{s:o}", "mistakes", mistakes));
-	else if (code == 0)
+	else if (config) /* nothing is wrong with it */
 		print("fine: %zu domain%s, %zu router record%s\n", config->domain_count,
 		      config->domain_count == 1 ? "" : "s", config->record_count,
 		      config->record_count == 1 ? "" : "s");
@@ -231,10 +231,11 @@ static int apply_config(const struct call *call, const struct config *config)
 	};
 	int code = EX_OK;
 
-	if (!(report.dry_run && is_new(call)) &&
-	    directory_writer_open(call->directory, !report.dry_run, &writer, &error) < 0)
-		code = fail(&error, EX_NOINPUT);
-	else if (directory_apply(writer, config, report.dry_run, report_change, &report, &error) < 0)
+	bool opens = !(report.dry_run && is_new(call));
+
+	if ((opens &&
+	     directory_writer_open(call->directory, !report.dry_run, &writer, &error) < 0) ||
+	    directory_apply(writer, config, report.dry_run, report_change, &report, &error) < 0)
 		code = fail(&error, EX_NOINPUT);
 	directory_writer_close(&writer);
 	if (code == EX_OK) {

@@ -45,11 +45,9 @@ static void print_conversion(const char *format, size_t length, va_list *args)
 		break;
 	}
 	case 'c':
-		printf(copy, va_arg(*args, int));
-		break;
 	case 'd':
 	case 'u':
-		if (strchr(copy, 'z'))
+		if (strchr(copy, 'z')) // NOLINT(bugprone-branch-clone): each has its own type
 			printf(copy, va_arg(*args, size_t));
 		else if (strstr(copy, "ll"))
 			printf(copy, va_arg(*args, long long));
@@ -149,10 +147,4 @@ int fail(const struct error *error, int missing)
 
 	complain("%s", error->text[0] ? error->text : "failed without a reason");
 	return error->code == ERROR_MISSING ? missing : codes[error->code];
-}
-
-int fail_memory(void)
-{
-	complain("out of memory");
-	return EX_OSERR;
 }

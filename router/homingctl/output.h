@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <sysexits.h>
 
 #include "error.h"
 
@@ -24,6 +25,11 @@ int print_json(json_t *value);
 /* Complains and returns the exit code for the error. `missing`: what ERROR_MISSING means here,
  * EX_NOINPUT for files, EX_NOUSER for names. */
 int fail(const struct error *error, int missing);
-int fail_memory(void);
+/* The same where there is no memory left: EX_OSERR. */
+static inline int fail_memory(void)
+{
+	complain("out of memory");
+	return EX_OSERR;
+}
 
 #endif

@@ -138,10 +138,11 @@ static void print_service(const char *line)
 static void print_override(const char *indent, const struct plan_override *override,
 			   const char *value)
 {
-	char *name, *squeezed = value ? strdup(value) : NULL;
+	char *name, *squeezed;
 
 	if (asprintf(&name, "%s/%s", override->service, override->name) < 0)
 		return;
+	squeezed = value ? strdup(value) : NULL;
 	if (squeezed && !plan_squeeze(squeezed)) {
 		printf("%secho by hand, in master.cf: ", indent);
 		print_quoted(name, " = ", value);

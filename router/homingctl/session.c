@@ -120,10 +120,10 @@ static int parse_qualified(const char *typed, const char *qualified, struct entr
 static int parse_names(const struct call *call, const char *const *texts, size_t count,
 		       struct entry_name *names)
 {
-	char **qualified;
+	char **qualified = NULL;
 	int code = names_qualify(call, texts, count, &qualified);
 
-	if (code != 0)
+	if (!qualified)
 		return code;
 	for (size_t i = 0; code == 0 && i < count; i++)
 		code = parse_qualified(texts[i], qualified[i], &names[i]);

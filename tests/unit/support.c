@@ -159,7 +159,7 @@ static int add_name(struct directory_writer *writer, char **words, size_t count,
 
 static void add_line(struct directory_writer *writer, char *line, size_t number)
 {
-	char *words[NAMES_MAX_WORDS];
+	char *words[NAMES_MAX_WORDS] = {NULL};
 	size_t count = 0;
 	struct error error = {0};
 
