@@ -21,9 +21,24 @@ from system import System  # noqa: E402
 
 @pytest.fixture(scope="module")
 def shared_system(top):  # noqa: F811
-    system = System(e2e.numbered(top))
-    with system:
+    with System(e2e.numbered(top)) as system:
         yield system
+
+
+@pytest.fixture(scope="module")
+def shared_shimmed(top):  # noqa: F811
+    with System(e2e.numbered(top), shimmed=True) as system:
+        yield system
+
+
+@pytest.fixture
+def shimmed(request, shared_shimmed):
+    """With another clock and a slow disk."""
+    shared_shimmed.begin()
+    yield shared_shimmed
+    shared_shimmed.set_shim()
+    if getattr(request.node, "failed", False):
+        print(shared_shimmed.logs())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import re
 import signal
 import smtplib
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ import uuid
 from pathlib import Path
 
 import dovecot
+from homing import HOMINGCTL
 from postfix import Mail
 
 # What is typed, and whose it is.
@@ -38,6 +40,7 @@ LOGINS = [
     ("sales", "company", "info@company.com"),
 ]
 PASSWORD = "secret"
+SHIM = Path(HOMINGCTL).resolve().parents[2] / "tests" / "libfault-shim.so"
 
 
 def mount(folder, megabytes, mode="755"):
@@ -102,7 +105,7 @@ class Supervisor(threading.Thread):
         while not self.ended:
             with self.paused:
                 process = self.daemon_process.process
-                if process.poll() is not None and not self.ended:
+                if process and process.poll() is not None and not self.ended:
                     with open(self.daemon_process.log_path, "a") as log:
                         log.write(f"supervisor: homing-policyd ended, status={process.returncode}; "
                                   "starting it again\n")
@@ -167,7 +170,8 @@ class Traffic:
                 self.delayed.append((typed, code, text))
                 return
             self.unsure[token] = account  # until it is answered
-            code, text = client.data(f"Subject: {token}\r\n\r\nA message.\r\n".encode())
+            code, text = client.data(
+                f"Message-ID: <{token}@test>\r\nSubject: {token}\r\n\r\nA message.\r\n".encode())
             if code == 250:
                 self.accepted[token] = account
                 self.sent += 1
@@ -220,7 +224,11 @@ class System(Mail):
             break it, and end the fault
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, shimmed=False):
+        """Shimmed: Dovecot's processes and the daemon have another clock and a slow disk, as set_shim() says."""
+        self.control = folder / "shim" if shimmed else None
+        if shimmed:
+            self.set_shim()
         self.mounts = []
         for name, size in (("directory", 128), ("directory/vmail", 24), ("postfix/queue", 24)):
             mount(folder / name, size)
@@ -234,12 +242,23 @@ class System(Mail):
             "\nservice_throttle_time = 1s\ntransport_retry_time = 1s\nqueue_minfree = 0\n"
             "smtpd_timeout = 30s\nsmtpd_policy_service_timeout = 10s\n"), policyd={
                 "inherit": True, "workers": 2,
-                "environment": {"NOTIFY_SOCKET": str(folder / "notify")}})
+                "environment": {"NOTIFY_SOCKET": str(folder / "notify"), **self.shim_environment()}})
         self.directory, self.mail, self.queue = self.mounts
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notified.setblocking(False)
         self.notified.bind(str(folder / "notify"))
         (folder / "notify").chmod(0o666)
+
+    def set_shim(self, clock_offset=0, disk_delay=0):
+        """Seconds, and milliseconds."""
+        self.control.touch(0o644)
+        with open(self.control, "r+b") as file:
+            file.write(struct.pack("=qq", clock_offset, disk_delay))
+
+    def shim_environment(self):
+        if not self.control:
+            return {}
+        return {"LD_PRELOAD": str(SHIM), "HOMING_TEST_SHIM": str(self.control)}
 
     def account(self, name, password=PASSWORD):
         """With a hash that costs nothing: what is tried here is not the hash."""
@@ -251,7 +270,18 @@ class System(Mail):
 
     def dovecot_settings(self):
         addresses = ", ".join([*dovecot.IPS, self.company, self.client1, self.other])
-        return {**super().dovecot_settings(), "listen": addresses, "auth_debug": None, "log_debug": None}
+        settings = {**super().dovecot_settings(), "listen": addresses, "auth_debug": None, "log_debug": None}
+        if self.control:
+            words = [f"{name}={value}" for name, value in self.shim_environment().items()]
+            settings["auth_cache_size"] = "1M"
+            if not dovecot.NEW:
+                settings["import_environment"] = " ".join(words)
+        return settings
+
+    def dovecot_services(self):
+        lines = [f"  {name} = {value}" for name, value in self.shim_environment().items()]
+        environment = ["import_environment {", *lines, "}"] if lines and dovecot.NEW else []
+        return super().dovecot_services() + "\n".join(environment) + "\n"
 
     def start(self):
         super().start()
@@ -293,6 +323,16 @@ class System(Mail):
             line for line in self.said(self.dovecot, "(Error|Fatal|Panic): ")
             if str(self.homing.path) in line or "homing(" in line]
         assert lines == [], lines[:8]
+
+    def stop_part(self, part):
+        with self.supervisor.paused:
+            part.stop()
+            if part is self.policyd:
+                part.process = None  # nobody is to start it again
+
+    def start_part(self, part):
+        with self.supervisor.paused:
+            part.start()
 
     def processes(self, name):
         """Dovecot's, by their name, as `dovecot/auth`."""
@@ -344,7 +384,13 @@ class System(Mail):
         """While the traffic goes on: nobody does anything, and it works again."""
         traffic.wait(seconds)
 
-    def check(self, traffic):
+    def tries(self, token):
+        """How often Postfix took the message up, not knowing how its delivery had ended before. LMTP leaves no
+        other way where a side is stopped between a message's end and the answer."""
+        taken = re.findall(rf"cleanup\[\d+\]: (\w+): message-id=<{token}@test>", self.new_log(self.postfix))
+        return len(self.said(self.postfix, rf": {taken[0]}: .*queue active")) if len(taken) == 1 else 1
+
+    def check(self, traffic, doubles=False):
         """When the traffic has ended: all that was accepted is where it belongs."""
         assert traffic.wrong == [], traffic.wrong[:5]
         # Dovecot's login processes say so when the authentication dies while they wait for it.
@@ -355,9 +401,13 @@ class System(Mail):
         copies = self.copies()
         lost = {token: account for token, account in traffic.accepted.items() if token not in copies}
         assert not lost, f"{len(lost)} of {len(traffic.accepted)} lost: {list(lost.items())[:5]}"
-        strange = {token: where for token, where in copies.items()
-                   if token.startswith("fault" + traffic.name)
-                   and where != {traffic.unsure.get(token): 1}}
+        strange = {}
+        for token, where in copies.items():
+            account = traffic.unsure.get(token)
+            most = self.tries(token) if doubles and list(where) == [account] and where[account] > 1 else 1
+            if token.startswith("fault" + traffic.name) and not (
+                    list(where) == [account] and where[account] <= most):
+                strange[token] = where
         assert not strange, list(strange.items())[:5]
         assert "status=bounced" not in self.new_log(self.postfix)
         assert self.sink.recipients() == []

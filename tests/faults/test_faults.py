@@ -3,7 +3,9 @@ accepted is in its account once, no login has opened another account, the servic
 hand, and the log says what happened in one line, not in a thousand. RESULTS.md has the table."""
 
 import contextlib
+import datetime
 import imaplib
+import itertools
 import json
 import os
 import random
@@ -536,3 +538,89 @@ def test_the_lock_file_is_deleted_while_homingctl_writes(system):
         traffic.wait()
     system.check(traffic)
     system.homing.ctl("verify")
+
+
+# Started again
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["dovecot", "postfix", "policyd"])), ids="-".join)
+def test_all_are_started_again(system, order):
+    """One after the other; then all at once. The daemon's sockets are systemd's, and stay. Dovecot that is
+    stopped answers `421 Shutting down` for a message that it has kept, so that Postfix brings it again."""
+    parts = [getattr(system, name) for name in order]
+    with system.traffic() as traffic:
+        traffic.wait()
+        for part in parts:
+            system.stop_part(part)
+            system.start_part(part)
+        traffic.wait()
+        for part in parts:
+            system.stop_part(part)
+        for part in parts:
+            system.start_part(part)
+        traffic.wait()
+    system.check(traffic, doubles=True)
+    system.assert_no_errors()
+
+
+# The clock
+
+
+def ahead(system):
+    """Seconds, by which Dovecot's log is."""
+    last = system.dovecot.log().splitlines()[-1][:15]
+    now = datetime.datetime.now()
+    then = datetime.datetime.strptime(f"{now.year} {last}", "%Y %b %d %H:%M:%S")
+    if abs((then - now).days) > 180:
+        then = then.replace(year=now.year + (1 if then < now else -1))
+    return (then - now).total_seconds()
+
+
+@pytest.mark.parametrize("seconds", [30 * 86400, -2 * 3600, 30, -30, 3])
+def test_the_clock_jumps(shimmed, seconds):
+    """Dovecot ends processes whose clock goes back, or lets them wait: that is its own. Homing measures its
+    lives with another clock: what changes is seen at once, before and after."""
+    with shimmed.traffic() as traffic:
+        traffic.wait()
+        name = f"clock{abs(seconds)}{'ab'[seconds > 0]}@company.com"
+        assert opens(shimmed, name) is None and not reaches(shimmed, name)
+        shimmed.set_shim(clock_offset=seconds)
+        traffic.wait(60)
+        assert abs(ahead(shimmed) - seconds) < 3
+        shimmed.ctl("alias", "add", name, "info@client1.com")
+        assert opens(shimmed, name) == "info@client1.com" and reaches(shimmed, name)
+        shimmed.set_shim()
+        traffic.wait(60)
+        shimmed.ctl("alias", "delete", name)
+        assert opens(shimmed, name) is None and not reaches(shimmed, name)
+        traffic.wait()
+    shimmed.check(traffic)
+    shimmed.assert_no_errors()
+
+
+# A slow disk
+
+
+def test_the_disk_is_slow(shimmed):
+    """Each write that has to be on the disk takes a third of a second, homingctl's and that of mail. Who reads
+    the directory waits for none of it."""
+    with shimmed.traffic() as traffic:
+        traffic.wait()
+        shimmed.set_shim(disk_delay=300)
+        environment = {**os.environ, **shimmed.shim_environment()}
+        begun = time.monotonic()
+        writer = subprocess.Popen([CTL, "--directory", shimmed.homing.path, "alias", "add", "slow@company.com",
+                                   "info@client2.com"], env=environment)
+        answers = []
+        while writer.poll() is None:
+            with PolicyClient(shimmed.policyd.policy) as client:
+                asked = time.monotonic()
+                assert client.ask("info@company.com") == "DUNNO"
+                answers.append(time.monotonic() - asked)
+        assert writer.returncode == 0 and time.monotonic() - begun > 0.6
+        assert sorted(answers)[len(answers) // 2] < 0.1
+        assert opens(shimmed, "slow@company.com") == "info@client2.com"
+        traffic.wait(30)
+        shimmed.set_shim()
+    shimmed.check(traffic)
+    shimmed.assert_no_errors()
