@@ -162,7 +162,7 @@ class Record:
     def apply(self, local, domain):
         """None, or the new name; Discarded, Refused."""
         taken = []
-        if self.local == "*":
+        if self.local == "*" and size(fold(local)) > 255:
             taken = [local]
         elif self.local is not None:
             if size(fold(local)) > 255:

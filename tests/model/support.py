@@ -3,6 +3,7 @@
 import os
 
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 # How many times as many examples as in the normal run; 0 is the normal run, whose examples are the
 # same each time.
@@ -17,3 +18,7 @@ def examples(count, steps=50):
                     phases=[Phase.explicit, Phase.generate, Phase.shrink],
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                                            HealthCheck.filter_too_much])
+
+
+def run_machine(machine, how):
+    run_state_machine_as_test(machine, settings=how)
