@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk.h"
+
 struct store_reader {
 	struct store *store;
 	struct store_reader *next; /* in store->readers */
@@ -45,6 +47,7 @@ struct store {
 	MDB_dbi dbi[STORE_MAX_TABLES];
 	struct stat checked; /* of the file, when it was last found whole */
 	struct stat locked;  /* of the lock file that env has */
+	bool lockless;	     /* it has none: nobody can write to the disk */
 	unsigned page_size;
 	uint64_t generation; /* grows with each reopening, in the upper bits of versions */
 	/* A page that the kernel clears in a child: 1 here, 0 after a fork. Cheaper than getpid. */
@@ -172,22 +175,26 @@ static int check_path(const char *path, struct stat *status_r, unsigned *page_si
 }
 
 /* A reader needs a slot in the lock file. It must not make the file: it would belong to the
- * wrong user, and the writer could not know the reader. */
+ * wrong user, and the writer could not know the reader. On a disk that has become read-only there can be
+ * no writer, so no slot is needed, and LMDB takes none. */
 static int check_lock_file(struct store *store, struct error *error)
 {
 	int fd = open(store->lock_path, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	int answer = 0;
+	int cause = fd < 0 ? errno : 0;
 
-	if (fd < 0 && errno == ENOENT)
+	store->lockless = cause == EROFS && disk_is_read_only(store->path);
+	if (store->lockless)
+		return 0;
+	if (cause == ENOENT)
 		return error_set(error, ERROR_MISSING, "%s: the lock file is missing: run `homingctl "
 				 "status` as root, which makes it again", store->lock_path);
-	if (fd < 0)
-		return store_error(error, errno, "open for a reader's place (is this process in the "
+	if (cause != 0)
+		return store_error(error, cause, "open for a reader's place (is this process in the "
 				   "file's group?)", store->lock_path);
 	if (fstat(fd, &store->locked) < 0)
-		answer = store_error(error, errno, "read status", store->lock_path);
+		cause = errno;
 	close(fd);
-	return answer;
+	return cause == 0 ? 0 : store_error(error, cause, "read status", store->lock_path);
 }
 
 /* Whoever deleted the lock file and let it be made again parted the readers who have the old one from
@@ -197,6 +204,12 @@ static bool is_lock_replaced(const struct store *store)
 {
 	struct stat now;
 
+	if (store->lockless) {
+		int fd = open(store->lock_path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+		if (fd >= 0)
+			close(fd);
+		return fd >= 0; /* there may be writers again */
+	}
 	return stat(store->lock_path, &now) == 0 && (now.st_dev != store->locked.st_dev ||
 						     now.st_ino != store->locked.st_ino);
 }

@@ -624,3 +624,65 @@ def test_the_disk_is_slow(shimmed):
         shimmed.set_shim()
     shimmed.check(traffic)
     shimmed.assert_no_errors()
+
+
+# A read-only disk
+
+
+@pytest.fixture
+def disk(system):
+    """The directory on a disk of its own, an ext4 in a file. As on a real one, an error of it makes it
+    read-only, whoever has files open."""
+    image = system.folder / "image"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    folder = other_folder(system)
+    mounted = system.directory / "mounted"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-o", "loop", image, mounted], capture_output=True).returncode != 0:
+        shutil.rmtree(folder)
+        mounted.rmdir()
+        pytest.skip("no loop device can be mounted here")
+    starts = system.supervisor.starts
+    subprocess.run(f"cp -a --sparse=always {folder}/. {mounted}/ && chmod 755 {mounted} && "
+                   f"mount --move {mounted} {system.homing.path}", shell=True, check=True)
+    shutil.rmtree(folder)
+    mounted.rmdir()
+    wait_until(lambda: system.supervisor.starts > starts)
+    system.policyd.wait_until_ready()
+    system.begin()
+    yield image
+    starts = system.supervisor.starts
+    if subprocess.run(["umount", "-l", system.homing.path], capture_output=True).returncode == 0:
+        wait_until(lambda: system.supervisor.starts > starts)
+        system.policyd.wait_until_ready()
+
+
+def test_the_disk_of_the_directory_becomes_read_only(system, disk):
+    """Reading goes on, also in processes that come new; homingctl says why it cannot write. Only a new
+    homing-policyd cannot know that nobody writes, and lets mail wait."""
+    with system.traffic() as traffic:
+        traffic.wait()
+        subprocess.run(["mount", "-o", "remount,abort", system.homing.path], check=True)
+        traffic.wait()
+        for arguments in (["alias", "add", "never@company.com", "info@company.com"],
+                          ["apply", str(system.homing.json)]):
+            done = system.homing.ctl(*arguments, check=False)
+            assert done.returncode != 0 and len(done.stderr.splitlines()) == 1, done
+            assert re.search("directory.mdb.*: Read-only file system", done.stderr), done
+        assert system.homing.route("address", "sales@company.com")["account"] == "info@company.com"
+        assert system.homing.ctl("status").returncode == 0
+        for name in ("dovecot/auth -w", "dovecot/auth"):
+            kill(system.wait_for_process(name))
+            traffic.wait()
+        kill(system.policyd.process.pid)
+        wait_until(lambda: system.said(system.policyd, "nothing can be looked up: .*Read-only file system"))
+        # The disk is mended: here, the one below it.
+        starts = system.supervisor.starts
+        subprocess.run(["umount", "-l", system.homing.path], check=True)
+        wait_until(lambda: system.supervisor.starts > starts)
+        traffic.wait()
+    system.check(traffic)
+    system.assert_no_errors("another folder was put there|directory.mdb: open: Permission denied|Read-only")
+    system.assert_told(system.policyd, "nothing can be looked up: .*directory.mdb-lock: .*: Read-only file system", 1)
