@@ -18,19 +18,6 @@
 #include "router/error.h"
 #include "system-calls.h"
 
-/* AddressSanitizer reads /proc, traces itself to look for leaks, and starts a program to print where
- * it found something. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANDBOX_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define SANDBOX_SANITIZED 1
-#endif
-#endif
-#ifndef SANDBOX_SANITIZED
-#define SANDBOX_SANITIZED 0
-#endif
-
 static int fail(char **error_r, const char *format, ...) HOMING_PRINTF(2, 3);
 static int fail(char **error_r, const char *format, ...)
 {

@@ -5,6 +5,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* AddressSanitizer reads /proc, traces itself to look for leaks, and starts a program to print where
+ * it found something; ThreadSanitizer and valgrind do likewise, and for valgrind the build says so. */
+#ifdef SANDBOX_SANITIZED
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || \
+	__has_feature(thread_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+#ifndef SANDBOX_SANITIZED
+#define SANDBOX_SANITIZED 0
+#endif
+
 struct sandbox {
 	const char *user;      /* to become, when started as root; NULL: stay */
 	const char *directory; /* the one folder whose files may be opened from now on */
@@ -19,7 +34,7 @@ struct sandbox {
  * where the kernel has it (files below the folder alone; where the folder is missing, below the
  * nearest one above it that is there); a seccomp filter that allows what an event loop, its threads
  * and LMDB need, and kills the process (with a log line from the kernel) at anything else. A build
- * with AddressSanitizer, which needs more than that, does without the last two. Says in the log what
+ * with sanitizers, which need more than that, does without the last two. Says in the log what
  * it had to leave out. Before other threads and event loops are started, which take descriptors past
  * the filter else. Refuses to go on as root. -1: *error_r (free() it; NULL out of memory). */
 int sandbox_enter(const struct sandbox *sandbox, char **error_r);

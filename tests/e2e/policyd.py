@@ -25,7 +25,10 @@ PROGRAM = os.environ.get("HOMING_POLICYD") or str(
 # Beside Postfix the daemon as packages have it runs, with its sandbox, which a build with sanitizers
 # leaves out.
 RELEASE = os.environ.get("HOMING_POLICYD_RELEASE") or PROGRAM
-SANITIZED = "asan" in subprocess.run(["ldd", PROGRAM], capture_output=True, text=True).stdout
+# With sanitizers or under valgrind: slower, larger, and without Landlock.
+SANITIZED = bool(os.environ.get("HOMING_SANITIZED")) or any(
+    name in subprocess.run(["ldd", PROGRAM], capture_output=True, text=True).stdout
+    for name in ("libasan", "libtsan"))
 
 
 def free_port():

@@ -29,17 +29,7 @@
 
 #include "support.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-enum { SANITIZED = true };
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-enum { SANITIZED = true };
-#else
-enum { SANITIZED = false };
-#endif
-#else
-enum { SANITIZED = false };
-#endif
+enum { SANITIZED = SANDBOX_SANITIZED };
 
 /* How a child ends. */
 enum {

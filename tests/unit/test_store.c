@@ -676,7 +676,7 @@ static void growth_that_does_not_fit_the_memory_is_a_failure_and_not_the_end(voi
 {
 	struct place *place = *state;
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	skip(); /* takes what it needs, or ends */
 #endif
 	write_numbers(place->file, 1, 1, 1, 4);
