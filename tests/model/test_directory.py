@@ -30,9 +30,11 @@ ODD = st.one_of(
                                "nowhere.example"])),
     st.builds("{}@one.example".format, st.sampled_from(["-x", "~x", ".", "a b", "a/b", "a$", "a*b"])),
     LOCALS)
-NAMES = st.one_of(USUAL, USUAL, USUAL, ODD)
+NAMES = st.one_of(*[USUAL] * 6, ODD)
+FIRST = ["info@main.example", "bob@main.example", "info+x@main.example", "info@one.example",
+         "info@dash.example", "bob@dash.example"]
 DETAILED = st.builds("{}{}@{}".format, LOCALS, st.sampled_from(["+z", "-z", "+y+Z", "+x"]), DOMAINS)
-TARGETS = st.one_of(USUAL, USUAL, DETAILED, DETAILED, ODD, st.sampled_from(
+TARGETS = st.one_of(USUAL, USUAL, USUAL, DETAILED, DETAILED, DETAILED, ODD, st.sampled_from(
     ["Some.One@remote.example", "gone@one.example", "info@old.example"]))
 # One of those that are there, by its number, or another.
 NUMBER = st.integers(0, 11)
@@ -61,6 +63,10 @@ class Machine(RuleBasedStateMachine):
         self.config = configuration(name, router, home)
         self.model = Directory(self.config)
         self.write()
+        self.import_accounts([(account, "{PLAIN}one") for account in FIRST])
+        self.add_group("bob-y@main.example", ["info@main.example", "bob@dash.example", "info+z@one.example"])
+        self.add_alias("bob-y@one.example", "bob+z@main.example")
+        self.add_forwarder("bob-y@dash.example", ["info-z@dash.example", "Bob@main.example"])
 
     def write(self, made=None):
         made = made or self.made
@@ -118,6 +124,16 @@ class Machine(RuleBasedStateMachine):
         local, domain = self.model.key(old)
         default = f"/srv/{domain}/{local}" if "account_defaults" in self.config else None
         self.same(self.model.rename_account(old, new, default), "account", "rename", "--", old, new)
+
+    # Once more, of those that are there: it is what most can go wrong with.
+
+    @rule(number=NUMBER, new=USUAL)
+    def rename_one(self, number, new):
+        self.rename_account(number, new)
+
+    @rule(number=NUMBER, force=st.booleans())
+    def delete_one(self, number, force):
+        self.delete_account(number, force)
 
     @rule(name=NAMES, other=SOME_TARGET)
     def add_alias(self, name, other):
@@ -218,4 +234,4 @@ def exported(made):
 
 def test_the_directory_holds_what_the_model_says(folders):
     Machine.folders = folders
-    run_machine(Machine, examples(12, steps=40))
+    run_machine(Machine, examples(24, steps=30))
