@@ -11,6 +11,7 @@
 
 #include "backend.h"
 #include "grants.h"
+#include "mail.h"
 #include "mailbox.h"
 #include "naming.h"
 #include "session.h"
@@ -341,6 +342,25 @@ static int get_metadata(struct mailbox *box, enum mailbox_metadata_items items,
 	return may_read(box) ? ours->module_ctx.super.get_metadata(box, items, metadata_r) : -1;
 }
 
+/* Copying into it */
+
+static int copy(struct mail_save_context *context, struct mail *mail)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(context->transaction->box);
+
+	if (ours->module_ctx.super.copy(context, mail) < 0)
+		return -1;
+	if (homing_mail_copied(mail) == 0)
+		return 0;
+	mail_storage_set_error(context->transaction->box->storage, MAIL_ERROR_PERM, MAIL_ERRSTR_NO_PERMISSION);
+	return -1;
+}
+
+bool homing_mailbox_has_grants(struct mailbox *box)
+{
+	return MODULE_CONTEXT(box, homing_mailbox_module) != NULL;
+}
+
 void homing_mailbox_allocated(struct mailbox *box)
 {
 	struct homing_session *session = homing_session_of(box->storage->user);
@@ -360,6 +380,7 @@ void homing_mailbox_allocated(struct mailbox *box)
 		v->delete_box = delete_box;
 		v->rename_box = rename_box;
 	}
+	v->copy = copy;
 	v->get_status = get_status;
 	v->get_metadata = get_metadata;
 	MODULE_CONTEXT_SET(box, homing_mailbox_module, ours);

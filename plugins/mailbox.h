@@ -7,4 +7,7 @@ struct mailbox;
 /* The hook. It runs behind acl's, so that acl has checked the user's rights before ours is called. */
 void homing_mailbox_allocated(struct mailbox *box);
 
+/* Has the hook found that our ACL backend serves it? */
+bool homing_mailbox_has_grants(struct mailbox *box);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "backend.h"
 #include "listing.h"
+#include "mail.h"
 #include "mailbox.h"
 #include "session.h"
 
@@ -18,6 +19,7 @@ static struct mail_storage_hooks hooks = {
 	.mail_user_created = homing_session_created,
 	.mailbox_list_created = homing_listing_created,
 	.mailbox_allocated = homing_mailbox_allocated,
+	.mail_allocated = homing_mail_allocated,
 };
 
 void homing_acl_plugin_init(struct module *module)

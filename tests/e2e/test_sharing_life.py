@@ -293,6 +293,30 @@ def test_what_was_deleted_while_it_was_open_gives_nothing_back(life, sessions):
         assert seen(life, again, box) is None
 
 
+@pytest.mark.parametrize("how", ["fetch", "copy", "search"])
+def test_who_may_no_longer_read_reads_no_further_in_an_open_mailbox(life, sessions, how):
+    """Dovecot asks once, when a mailbox is opened; files are opened later, and may be another mailbox's."""
+    owner, guest, _ = sessions
+    box, into = create(life, owner, life.box(), guest.user, "lrs"), life.box("Own")
+    guest.ok("CREATE", quote(life.name(into)))
+    for _ in range(2):
+        owner.append(life.name(box), b"Subject: a\r\n\r\nNot for guests.\r\n")
+    assert guest.select(life.name(box, OWNER))[0] == "OK"
+    commands = {"fetch": ("FETCH", "{}", "(BODY.PEEK[])"), "copy": ("COPY", "{}", quote(life.name(into))),
+                "search": ("SEARCH", "{}", "BODY", "guests")}[how]
+    status, _, answers = guest.command(*(word.format(1) for word in commands))
+    assert status == "OK" and (how != "fetch" or b"guests" in repr(answers).encode())
+    owner.ok("DELETEACL", quote(life.name(box)), guest.user)
+    try:
+        status, text, answers = guest.command(*(word.format(2) for word in commands))
+        assert status == "NO" and "guests" not in repr(answers) and answers.get("SEARCH", [b""]) == [b""], \
+            (text, answers)
+    except guest.client.abort:
+        pass  # Dovecot's way of refusing a FETCH that it has begun to answer
+    with life.world.session(GUEST) as later:
+        assert later.select(life.name(into))[2]["EXISTS"] == [b"1" if how == "copy" else b"0"]
+
+
 # doveadm
 
 
