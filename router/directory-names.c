@@ -46,7 +46,7 @@ static int check_loop(struct edit *edit, const struct edit_name *name, const cha
 	int answer = 0;
 
 	if (string_set_add(&way, target, strlen(target)) < 0)
-		return error_set(edit->error, ERROR_MEMORY, "out of memory");
+		answer = error_set(edit->error, ERROR_MEMORY, "out of memory");
 	for (size_t i = 0; answer == 0 && i < way.count && i <= ROUTE_MAX_REWRITES; i++) {
 		const char *address = way.items[i].bytes;
 
