@@ -403,13 +403,16 @@ def swap(system, folder):
 
 
 def opens(system, name):
-    """Whose account it is, or None if it is refused for good."""
-    for _ in range(50):
+    """Whose account it is, or None if it is refused for good. Whoever is not answered comes again."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         try:
             return system.dovecot.imap_owner(name, PASSWORD, ip=system.company)
         except imaplib.IMAP4.error as problem:
-            if "UNAVAILABLE" not in text_of(problem):
+            if "AUTHENTICATIONFAILED" in text_of(problem):
                 return None
+        except OSError:
+            pass
         time.sleep(0.1)
     raise AssertionError(f"{name}: refused for now, for ever")
 
@@ -543,21 +546,28 @@ def test_the_lock_file_is_deleted_while_homingctl_writes(system):
 # Started again
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["dovecot", "postfix", "policyd"])), ids="-".join)
-def test_all_are_started_again(system, order):
-    """One after the other; then all at once. The daemon's sockets are systemd's, and stay. Dovecot that is
-    stopped answers `421 Shutting down` for a message that it has kept, so that Postfix brings it again."""
+ORDERS = list(itertools.permutations(["dovecot", "postfix", "policyd"]))
+# Each order in one of two ways, or with HOMING_TEST_FAULTS=all in both.
+WAYS = [(order, way) for number, order in enumerate(ORDERS) for way in ("one by one", "all at once")
+        if os.environ.get("HOMING_TEST_FAULTS") == "all" or (number % 2 == 0) == (way == "one by one")]
+
+
+@pytest.mark.parametrize("order, way", WAYS, ids=["-".join([*order, way]) for order, way in WAYS])
+def test_all_are_started_again(system, order, way):
+    """The daemon's sockets are systemd's, and stay. Dovecot that is stopped answers `421 Shutting down` for a
+    message that it has kept, so that Postfix brings it again."""
     parts = [getattr(system, name) for name in order]
     with system.traffic() as traffic:
         traffic.wait()
-        for part in parts:
-            system.stop_part(part)
-            system.start_part(part)
-        traffic.wait()
-        for part in parts:
-            system.stop_part(part)
-        for part in parts:
-            system.start_part(part)
+        if way == "one by one":
+            for part in parts:
+                system.stop_part(part)
+                system.start_part(part)
+        else:
+            for part in parts:
+                system.stop_part(part)
+            for part in parts:
+                system.start_part(part)
         traffic.wait()
     system.check(traffic, doubles=True)
     system.assert_no_errors()
@@ -576,10 +586,10 @@ def ahead(system):
     return (then - now).total_seconds()
 
 
-@pytest.mark.parametrize("seconds", [30 * 86400, -2 * 3600, 30, -30, 3])
+@pytest.mark.parametrize("seconds", [30 * 86400, -2 * 3600, 3])
 def test_the_clock_jumps(shimmed, seconds):
-    """Dovecot ends processes whose clock goes back, or lets them wait: that is its own. Homing measures its
-    lives with another clock: what changes is seen at once, before and after."""
+    """Dovecot 2.3 ends lmtp processes whose clock goes back, in the middle of a delivery, and lets others wait:
+    that is its own. What is told to Homing is seen at once, before and after."""
     with shimmed.traffic() as traffic:
         traffic.wait()
         name = f"clock{abs(seconds)}{'ab'[seconds > 0]}@company.com"
@@ -594,7 +604,7 @@ def test_the_clock_jumps(shimmed, seconds):
         shimmed.ctl("alias", "delete", name)
         assert opens(shimmed, name) is None and not reaches(shimmed, name)
         traffic.wait()
-    shimmed.check(traffic)
+    shimmed.check(traffic, doubles=True)
     shimmed.assert_no_errors()
 
 
