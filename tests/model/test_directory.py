@@ -234,4 +234,4 @@ def exported(made):
 
 def test_the_directory_holds_what_the_model_says(folders):
     Machine.folders = folders
-    run_machine(Machine, examples(24, steps=30))
+    run_machine(Machine, examples(18, steps=25))

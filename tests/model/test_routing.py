@@ -220,7 +220,7 @@ def in_a_batch(question):
     return not any(letter in part for part in question for letter in "\t\n")
 
 
-@examples(150)
+@examples(100)
 @given(scenario=scenarios())
 def test_every_name_means_what_the_model_says(folders, scenario):
     made, model = homing.Homing(next(folders)), Model(scenario.config)
