@@ -254,12 +254,13 @@ def grow(system, **more):
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, **more)
 
 
-def address_space(pid):
-    return 1024 * int(re.search(r"VmSize:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+def memory_of(pid, kind):
+    """As /proc says, in bytes."""
+    return 1024 * int(re.search(rf"{kind}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
-def memory_limit(pid):
-    return re.search(r"Max address space\s+(\w+)", Path(f"/proc/{pid}/limits").read_text())[1]
+def limit_of(pid, name):
+    return re.search(rf"{name}\s+(\w+)", Path(f"/proc/{pid}/limits").read_text())[1]
 
 
 def test_the_map_grows_under_who_reads(system, small_again):
@@ -296,9 +297,9 @@ def test_the_larger_map_does_not_fit_the_memory(system, small_again, who):
         traffic.wait()
         pids = [system.policyd.process.pid] if ours else system.processes(who)
         starts = system.supervisor.starts
-        before = {pid: memory_limit(pid) for pid in pids}
+        before = {pid: limit_of(pid, "Max address space") for pid in pids}
         for pid in pids:
-            limit(pid, **{"as": address_space(pid) + (4 << 20)})
+            limit(pid, **{"as": memory_of(pid, "VmSize") + (4 << 20)})
         assert grow(system).returncode == 0
         said = system.policyd if ours else system.dovecot
         wait_until(lambda: system.said(said, "does not fit the address-space limit"))
@@ -312,6 +313,29 @@ def test_the_larger_map_does_not_fit_the_memory(system, small_again, who):
     system.assert_told(said, r"rror: .*\.mdb: .*: the file does not fit the address-space limit of this process "
                        r"\(Dovecot: raise vsz_limit of the service\)", 8)
     assert not system.said(system.dovecot, "signal 11")
+
+
+def test_the_daemon_has_no_memory_for_more_clients(system):
+    """Who is served goes on; who comes is turned away, and comes again."""
+    daemon = system.policyd
+    with system.traffic() as traffic, contextlib.ExitStack() as clients:
+        traffic.wait()
+        starts, before = system.supervisor.starts, limit_of(daemon.process.pid, "Max data size")
+        limit(daemon.process.pid, data=memory_of(daemon.process.pid, "VmData"))
+        turned_away = 0
+        for _ in range(1500):
+            try:
+                client = clients.enter_context(PolicyClient(daemon.policy, timeout=5))
+                assert client.ask("info@company.com", helo_name="x" * 4000) == "DUNNO"
+            except OSError:
+                turned_away += 1
+        assert turned_away
+        clients.close()
+        limit(daemon.process.pid, data=before)
+        traffic.wait()
+        assert system.supervisor.starts == starts
+    system.check(traffic)
+    system.assert_told(daemon, "error: .*out of memory", 4)
 
 
 def test_homingctl_has_no_memory(system):
