@@ -20,6 +20,8 @@
 
 #include "config.h"
 #include "directory-write.h"
+#include "sharing-write.h"
+#include "sharing.h"
 #include "support.h"
 
 /* How many calls still succeed before one fails; negative: all do. */
@@ -112,35 +114,64 @@ static const char names[] =
 static const char hash[] = "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
 			   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+static const struct sharing_actor administrator = {.me = NULL};
+
+static int give(struct sharing_writer *writer, const char *mailbox, const char *who, enum grantee_kind kind,
+		struct error *error)
+{
+	struct grant_change change = {.who = {.kind = kind}, .mode = GRANT_REPLACE, .rights = 3};
+
+	snprintf(change.who.name, sizeof change.who.name, "%s", who);
+	return sharing_change(writer, &administrator, "u1@a.example", mailbox, &change, error);
+}
+
 static int setup(void **state)
 {
-	return support_setup(state, first_json, names);
+	struct sharing_writer *writer;
+	struct error error = {0};
+
+	support_setup(state, first_json, names);
+	if (sharing_writer_open(*state, &writer, &error) < 0 ||
+	    give(writer, "Box", "g0@a.example", GRANTEE_GROUP, &error) < 0 ||
+	    give(writer, "Box\x1f" "Below", "u2@b.example", GRANTEE_USER, &error) < 0 ||
+	    give(writer, "Box\x1f" "Below", "nobody@b.example", GRANTEE_USER, &error) < 0 ||
+	    give(writer, "", "b.example", GRANTEE_DOMAIN, &error) < 0)
+		support_die("%s", error.text);
+	sharing_writer_close(&writer);
+	return 0;
 }
 
 /* What somebody who reads finds, as text. */
 
-struct found {
-	char text[8192];
+struct text {
+	char bytes[8192];
 	size_t used;
+};
+
+struct found {
+	struct text directory, others; /* directory.mdb, and the files beside it */
 	struct directory_reader *reader;
 	struct error *error;
 };
 
-static void note(struct found *found, const char *format, ...) HOMING_PRINTF(2, 3);
-static void note(struct found *found, const char *format, ...)
+static void note(struct text *text, const char *format, ...) HOMING_PRINTF(2, 3);
+static void note(struct text *text, const char *format, ...)
 {
+	size_t room = sizeof text->bytes - text->used;
 	va_list list;
 
 	va_start(list, format);
-	int length = vsnprintf(found->text + found->used, sizeof found->text - found->used, format, list);
+	int length = vsnprintf(text->bytes + text->used, room, format, list);
 	va_end(list);
-	assert_true(length >= 0 && (size_t)length < sizeof found->text - found->used);
-	found->used += (size_t)length;
+	assert_true(length >= 0 && (size_t)length < room);
+	text->used += (size_t)length;
 }
 
 static int see_address(const char *address, void *context)
 {
-	note(context, " %s", address);
+	struct found *found = context;
+
+	note(&found->directory, " %s", address);
 	return 0;
 }
 
@@ -151,16 +182,16 @@ static int see_entry(enum entry_kind kind, const char *local, const char *domain
 	char credential[CREDENTIAL_SIZE] = "";
 	int answer = 0;
 
-	note(found, "\n%c %s@%s", kind, local, domain);
+	note(&found->directory, "\n%c %s@%s", kind, local, domain);
 	if (kind != ENTRY_ACCOUNT)
 		return directory_each_target(found->reader, kind, local, domain, see_address, found,
 					     found->error);
 	answer = account_lookup(found->reader, local, domain, &account, found->error);
 	if (answer > 0)
-		note(found, " %s %s %s", account.home, account.uid, account.gid);
+		note(&found->directory, " %s %s %s", account.home, account.uid, account.gid);
 	if (answer >= 0)
 		answer = credential_lookup(found->reader, local, domain, credential, found->error);
-	note(found, " %.10s:", credential);
+	note(&found->others, "\n%s %.10s", local, credential);
 	return answer < 0 ? -1
 			  : account_groups(found->reader, local, domain, see_address, found,
 					   found->error);
@@ -171,7 +202,7 @@ static int see_domain(const char *domain, void *context)
 	struct found *found = context;
 	struct domain_rules rules;
 
-	note(found, "\ndomain %s", domain);
+	note(&found->directory, "\ndomain %s", domain);
 	return domain_lookup(found->reader, domain, &rules, found->error) < 0 ? -1 : 0;
 }
 
@@ -183,7 +214,7 @@ static int see_route(struct found *found, enum name_kind kind, const char *name)
 	int result = route(found->reader, &question, &answer, &trace, found->error);
 
 	if (result == 0) {
-		note(found, "\n%s: %d %s %zu", name, answer.result, answer.address, answer.target_count);
+		note(&found->directory, "\n%s: %d %s %zu", name, answer.result, answer.address, answer.target_count);
 		if (trace.failed)
 			result = error_set(found->error, ERROR_MEMORY, "the trace has no memory");
 	}
@@ -198,7 +229,7 @@ static int see_config(struct found *found)
 	char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
 
 	if (text)
-		note(found, "\n%s", text);
+		note(&found->directory, "\n%s", text);
 	free(text);
 	json_decref(config);
 	return text ? 0 : -1;
@@ -229,7 +260,75 @@ static int see_all(struct found *found)
 	if (answer == 0)
 		answer = directory_count_orphans(found->reader, &orphans, found->error);
 	if (answer == 0)
-		note(found, "\n%ju orphans", (uintmax_t)orphans);
+		note(&found->others, "\n%ju orphans", (uintmax_t)orphans);
+	return answer;
+}
+
+static int see_grant(const char *owner, const char *mailbox, const struct grant *grant, void *context)
+{
+	struct found *found = context;
+
+	note(&found->others, "\n%s %s %s %x", owner, mailbox, grant->who.name, grant->rights);
+	return 0;
+}
+
+static int see_received(const char *owner, const char *mailbox, void *context)
+{
+	struct found *found = context;
+
+	note(&found->others, "\nreceived %s %s", owner, mailbox);
+	return 0;
+}
+
+static int see_visible(const char *owner, const char *mailbox, uint16_t rights, void *context)
+{
+	struct found *found = context;
+
+	note(&found->others, "\nvisible %s %s %x", owner, mailbox, rights);
+	return 0;
+}
+
+static int see_shared(struct found *found, struct sharing *sharing)
+{
+	const struct grantee who = {GRANTEE_USER, "u2@b.example"};
+	struct sharing_statistics statistics;
+	struct rights_user me;
+	uint16_t rights = 0;
+	int answer = rights_user_init(found->reader, "u2@b.example", &me, found->error);
+
+	if (answer >= 0)
+		answer = sharing_each_of_owner(sharing, NULL, see_grant, found, found->error);
+	if (answer == 0)
+		answer = sharing_each_received(sharing, &who, see_received, found, found->error);
+	if (answer == 0)
+		answer = sharing_each_visible(sharing, &me, see_visible, found, found->error);
+	if (answer == 0)
+		answer = sharing_rights(sharing, &me, "u1@a.example", "Box", &rights, found->error);
+	if (answer == 0)
+		answer = sharing_has_grants(sharing, "u1@a.example", "Box", found->error);
+	if (answer >= 0)
+		answer = sharing_statistics(sharing, &statistics, found->error);
+	if (answer == 0)
+		note(&found->others, "\n%x %ju", rights, (uintmax_t)statistics.grants);
+	rights_user_finish(&me);
+	return answer;
+}
+
+/* Likewise the grants. */
+static int look_at_shared(const char *folder, struct found *found)
+{
+	struct sharing *sharing;
+
+	if (sharing_open(folder, &sharing, found->error) < 0)
+		return -1;
+	int answer = sharing_check(sharing, found->error);
+	if (answer == 0)
+		answer = sharing_begin(sharing, found->error);
+	if (answer == 0) {
+		answer = see_shared(found, sharing);
+		sharing_end(sharing);
+	}
+	sharing_close(&sharing);
 	return answer;
 }
 
@@ -238,8 +337,8 @@ static int look(const char *folder, struct found *found, struct error *error)
 {
 	struct directory *directory;
 
-	found->used = 0;
-	found->text[0] = '\0';
+	found->directory.used = found->others.used = 0;
+	found->directory.bytes[0] = found->others.bytes[0] = '\0';
 	found->error = error;
 	found->reader = NULL;
 	if (directory_open(folder, DIRECTORY_NAMES | DIRECTORY_CREDENTIALS, &directory, error) < 0)
@@ -251,6 +350,8 @@ static int look(const char *folder, struct found *found, struct error *error)
 		answer = directory_begin(found->reader, error);
 	if (answer == 0) {
 		answer = see_all(found);
+		if (answer == 0)
+			answer = look_at_shared(folder, found);
 		directory_end(found->reader);
 	}
 	directory_reader_destroy(&found->reader);
@@ -272,6 +373,12 @@ static void expect_words(long round, const struct error *error)
 		fail_msg("round %ld failed without a word", round);
 }
 
+static void expect_same(const struct found *found, const struct found *expected)
+{
+	assert_string_equal(found->directory.bytes, expected->directory.bytes);
+	assert_string_equal(found->others.bytes, expected->others.bytes);
+}
+
 static void what_is_read_is_whole_or_an_error(void **state)
 {
 	struct found expected, found;
@@ -288,12 +395,12 @@ static void what_is_read_is_whole_or_an_error(void **state)
 		if (answer < 0)
 			expect_words(round, &error);
 		else
-			assert_string_equal(found.text, expected.text);
+			expect_same(&found, &expected);
 	}
 	print_message("%ld things can fail\n", round - 1);
 	assert_true(round > 200);
 	look_well(*state, &found);
-	assert_string_equal(found.text, expected.text);
+	expect_same(&found, &expected);
 }
 
 /* The changes, one after the other. */
@@ -398,9 +505,68 @@ static int import(struct directory_writer *writer, struct error *error)
 	return directory_account_import(writer, &source, error);
 }
 
+/* Of grants. */
+
+static int give_more(struct sharing_writer *writer, const char *folder, struct error *error)
+{
+	(void)folder;
+	return give(writer, "Other", "u0@a.example", GRANTEE_USER, error);
+}
+
+static int create_mailbox(struct sharing_writer *writer, const char *folder, struct error *error)
+{
+	(void)folder;
+	return sharing_mailbox_created(writer, "u1@a.example", "Box\x1f" "New", "Box", error);
+}
+
+static int rename_mailbox(struct sharing_writer *writer, const char *folder, struct error *error)
+{
+	(void)folder;
+	return sharing_mailbox_renamed(writer, "u1@a.example", "Box", "u0@a.example", "Moved", error);
+}
+
+static int delete_mailbox(struct sharing_writer *writer, const char *folder, struct error *error)
+{
+	(void)folder;
+	return sharing_mailbox_deleted(writer, "u0@a.example", "Moved", error);
+}
+
+static int mend_grants(struct sharing_writer *writer, const char *folder, struct error *error)
+{
+	struct support_open open = {NULL, NULL};
+	int answer = directory_open(folder, DIRECTORY_NAMES, &open.directory, error);
+
+	if (answer == 0)
+		answer = directory_reader_create(open.directory, &open.reader, error);
+	if (answer == 0)
+		answer = sharing_verify(writer, open.reader, true, NULL, NULL, error);
+	directory_reader_destroy(&open.reader);
+	directory_close(&open.directory);
+	return answer;
+}
+
+typedef int grant_change_call(struct sharing_writer *writer, const char *folder, struct error *error);
+
+static grant_change_call *share;
+
+/* `share`, as a change of the directory. */
+static int make_share(const char *folder, struct error *error)
+{
+	struct sharing_writer *writer = NULL;
+	int answer = sharing_writer_open(folder, &writer, error);
+
+	if (answer == 0)
+		answer = share(writer, folder, error);
+	sharing_writer_close(&writer);
+	return answer < 0 ? -1 : 0;
+}
+
 static int make_change(const char *folder, change *make, struct error *error)
 {
 	struct directory_writer *writer = NULL;
+
+	if (!make)
+		return make_share(folder, error);
 	int answer = directory_writer_open(folder, true, &writer, error);
 
 	if (answer == 0)
@@ -419,6 +585,16 @@ static void copy_folder(const char *from, const char *to)
 		support_die("%s", command);
 }
 
+/* What concerns several files is a transaction in each. Passwords and grants go first, so that none is left
+ * for a name that somebody else gets: directory-credential.h, directory-grants.h. The last step of a
+ * renaming is one of its own, and its failure says what is done. */
+static bool may_be_half(change *make, bool in_directory, const struct error *error)
+{
+	return in_directory ? strstr(error->text, " now, but the password under the old name ") != NULL
+			    : make == import || make == delete_account || make == delete_group ||
+				      make == rename_account;
+}
+
 /* Each round on the same folder; one that succeeds although something failed is undone. */
 static long try_change(const char *folder, const char *copy, const char *name, change *make)
 {
@@ -435,16 +611,14 @@ static long try_change(const char *folder, const char *copy, const char *name, c
 		whole = left >= 0;
 		left = -1;
 		look_well(folder, &after);
-		bool made = strcmp(before.text, after.text) != 0;
+		bool in_directory = strcmp(before.directory.bytes, after.directory.bytes) != 0;
+		bool made = in_directory || strcmp(before.others.bytes, after.others.bytes) != 0;
 		if (answer < 0)
 			expect_words(round, &error);
-		/* The last step of a renaming is one of its own, and its failure says what is done. The
-		 * passwords of an import are committed first: directory-credential.h. */
-		bool half = make == import ||
-			    strstr(error.text, " now, but the password under the old name ") != NULL;
-		if (answer < 0 && made && !half)
-			fail_msg("%s: round %ld says \"%s\", and made it%s\n---%s", name, round,
-				 error.text, before.text, after.text);
+		if (answer < 0 && made && !may_be_half(make, in_directory, &error))
+			fail_msg("%s: round %ld says \"%s\", and made it%s%s\n---%s%s", name, round,
+				 error.text, before.directory.bytes, before.others.bytes,
+				 after.directory.bytes, after.others.bytes);
 		if (answer == 0 && !made)
 			fail_msg("%s: round %ld made nothing", name, round);
 		if (made && !whole)
@@ -486,6 +660,27 @@ static void remove_folder(const char *folder)
 	support_folder_remove(&path);
 }
 
+static void a_change_of_grants_is_made_or_an_error(void **state)
+{
+	static const struct {
+		const char *name;
+		grant_change_call *make;
+	} changes[] = {
+		{"grant", give_more}, {"create", create_mailbox}, {"rename", rename_mailbox},
+		{"delete", delete_mailbox}, {"mend", mend_grants},
+	};
+	char *copy = support_folder();
+
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		share = changes[i].make;
+		long count = try_change(*state, copy, changes[i].name, NULL);
+
+		print_message("%s: %ld things can fail\n", changes[i].name, count);
+		assert_true(count > 30);
+	}
+	support_folder_remove(&copy);
+}
+
 /* The files of a directory that is not there yet. */
 static void it_is_made_whole_or_not_at_all(void **state)
 {
@@ -523,6 +718,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_read_is_whole_or_an_error),
 		TEST(a_change_is_made_or_an_error),
+		TEST(a_change_of_grants_is_made_or_an_error),
 		TEST(it_is_made_whole_or_not_at_all),
 	};
 
