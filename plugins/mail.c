@@ -16,7 +16,7 @@
 
 static MODULE_CONTEXT_DEFINE_INIT(homing_mail_module, &mail_module_register);
 
-static bool is_of_others(struct mailbox *box)
+bool homing_mail_is_of_others(struct mailbox *box)
 {
 	struct acl_backend *backend;
 
@@ -47,7 +47,7 @@ void homing_mail_allocated(struct mail *mail)
 	struct mail_vfuncs *v = private->vlast;
 	union mail_module_context *ours;
 
-	if (!is_of_others(mail->box))
+	if (!homing_mail_is_of_others(mail->box))
 		return;
 	ours = p_new(private->pool, union mail_module_context, 1);
 	ours->super = *v;
@@ -58,7 +58,7 @@ void homing_mail_allocated(struct mail *mail)
 
 int homing_mail_copied(struct mail *mail)
 {
-	if (!is_of_others(mail->box) || may_still_read(mail->box) == 0)
+	if (!homing_mail_is_of_others(mail->box) || may_still_read(mail->box) == 0)
 		return 0;
 	return -1;
 }

@@ -3,6 +3,10 @@
 #define HOMING_MAIL_H
 
 struct mail;
+struct mailbox;
+
+/* Does it belong to another user, and our grants count for it? */
+bool homing_mail_is_of_others(struct mailbox *box);
 
 /* The hook. */
 void homing_mail_allocated(struct mail *mail);

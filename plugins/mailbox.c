@@ -19,6 +19,7 @@
 struct homing_mailbox {
 	union mailbox_module_context module_ctx;
 	struct homing_session *session;
+	bool of_reader; /* open, somebody else's, and was opened with the right to read it */
 };
 
 #define HOMING_MAILBOX_CONTEXT(obj) MODULE_CONTEXT_REQUIRE(obj, homing_mailbox_module)
@@ -305,6 +306,8 @@ static int open_box(struct mailbox *box)
 	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
 
 	int ret = ours->module_ctx.super.open(box);
+	ours->of_reader = ret == 0 && homing_mail_is_of_others(box) &&
+			  acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_READ) > 0;
 	if (ret < 0 && !box->creating && !box->deleting && !mailbox_is_autocreated(box) &&
 	    mailbox_get_last_mail_error(box) == MAIL_ERROR_NOTFOUND)
 		forget_gone(ours->session, box);
@@ -340,6 +343,27 @@ static int get_metadata(struct mailbox *box, enum mailbox_metadata_items items,
 	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
 
 	return may_read(box) ? ours->module_ctx.super.get_metadata(box, items, metadata_r) : -1;
+}
+
+/* The next look at a mailbox that is open: who has lost the right to read it is told that it was deleted, as it
+ * may well be (see mail.c). What is there now is then not looked at, so nothing of this session's old state
+ * can get into it. */
+static struct mailbox_sync_context *sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
+{
+	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
+	struct mailbox_sync_context *refused;
+	int right = ours->of_reader && box->opened ? acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_READ) : 1;
+
+	if (right > 0)
+		return ours->module_ctx.super.sync_init(box, flags);
+	if (right == 0)
+		mailbox_set_deleted(box);
+	/* as mailbox_sync_init() does where a mailbox does not open; mailbox_sync_deinit() frees it */
+	refused = i_new(struct mailbox_sync_context, 1);
+	refused->box = box;
+	refused->flags = flags;
+	refused->open_failed = TRUE;
+	return refused;
 }
 
 /* Copying into it */
@@ -380,6 +404,7 @@ void homing_mailbox_allocated(struct mailbox *box)
 		v->delete_box = delete_box;
 		v->rename_box = rename_box;
 	}
+	v->sync_init = sync_init;
 	v->copy = copy;
 	v->get_status = get_status;
 	v->get_metadata = get_metadata;

@@ -338,7 +338,7 @@ service anvil {{
     def imap(self, login, password, ip=IPS[0], server_name=None, port=None):
         """A logged-in IMAP client; imaplib.IMAP4.error if refused."""
         if server_name is None:
-            client = imaplib.IMAP4(ip, port or self.ports["imap"], timeout=20)
+            client = imaplib.IMAP4(ip, port or self.ports["imap"], timeout=60)
         else:
             client = IMAP4Named(ip, port or self.ports["imaps"], server_name, self.tls)
         try:
@@ -362,7 +362,7 @@ service anvil {{
 
     def pop3_owner(self, login, password, ip=IPS[0], server_name=None):
         if server_name is None:
-            client = poplib.POP3(ip, self.ports["pop3"], timeout=20)
+            client = poplib.POP3(ip, self.ports["pop3"], timeout=60)
         else:
             client = POP3Named(ip, self.ports["pop3s"], server_name, self.tls)
         try:
@@ -377,7 +377,7 @@ service anvil {{
     def deliver(self, recipient, subject, ip=IPS[0]):
         """Delivers over LMTP; smtplib's exception if refused."""
         client = smtplib.LMTP(ip, self.ports["lmtp"])
-        client.sock.settimeout(20)
+        client.sock.settimeout(60)
         try:
             client.sendmail("sender@elsewhere.example", [recipient],
                             f"Subject: {subject}\r\n\r\nA message.\r\n")
@@ -395,7 +395,7 @@ class IMAP4Named(imaplib.IMAP4):
 
     def __init__(self, ip, port, server_name, tls):
         self.context, self.server_name = tls.context(), server_name
-        super().__init__(ip, port, timeout=20)
+        super().__init__(ip, port, timeout=60)
 
     def _create_socket(self, timeout):
         plain = super()._create_socket(timeout)
@@ -405,7 +405,7 @@ class IMAP4Named(imaplib.IMAP4):
 class POP3Named(poplib.POP3):
     def __init__(self, ip, port, server_name, tls):
         self.context, self.server_name = tls.context(), server_name
-        super().__init__(ip, port, timeout=20)
+        super().__init__(ip, port, timeout=60)
 
     def _create_socket(self, timeout):
         plain = super()._create_socket(timeout)
