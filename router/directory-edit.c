@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { MEMBER_MAX_BYTES = 511 }; /* LMDB sorts values of up to 511 bytes */
 
@@ -269,13 +268,11 @@ int edit_target(struct edit *edit, const char *text, char target_r[NAME_SIZE])
 /* The name key of a target, 0 if it is no name of the directory's form. */
 static size_t target_key(const char *target, char key_r[NAME_KEY_SIZE])
 {
-	char local[LOCAL_SIZE], domain[DOMAIN_SIZE], address[ADDRESS_SIZE];
+	char local[LOCAL_SIZE], domain[DOMAIN_SIZE];
 
 	if (address_parse(target, strlen(target), local, domain) != NULL)
 		return 0;
-	/* verify looks for the name among the targets, ASCII case aside */
-	snprintf(address, sizeof address, "%s@%s", local, domain);
-	return strcasecmp(address, target) == 0 ? name_key(local, domain, key_r) : 0;
+	return name_key(local, domain, key_r);
 }
 
 int edit_reference(struct edit *edit, enum edit_reference what, const char *target,

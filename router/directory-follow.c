@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static int out_of_memory(struct edit *edit)
 {
@@ -181,7 +180,7 @@ static int retarget_member(struct edit *edit, const struct edit_name *group, con
 	if (answer == 0)
 		answer = edit_targets(edit, group, ENTRY_GROUP, &members);
 	for (size_t i = 0; answer == 0 && i < members.count; i++)
-		if (strcasecmp(members.items[i].bytes, old) == 0)
+		if (address_is(members.items[i].bytes, old))
 			answer = edit_member_remove(edit, group, members.items[i].bytes);
 	string_set_finish(&members);
 	if (answer < 0 || !new)
@@ -198,7 +197,7 @@ static int retarget_entry(struct edit *edit, const struct edit_name *holder, enu
 
 	for (size_t i = 0; answer == 0 && i < before.count; i++) {
 		const char *target = before.items[i].bytes;
-		bool replaced = strcasecmp(target, old) == 0;
+		bool replaced = address_is(target, old);
 
 		if (replaced)
 			target = new;

@@ -262,3 +262,14 @@ const char *address_parse(const char *text, size_t length, char local_r[LOCAL_SI
 		return "a name longer than 255 bytes, or not UTF-8";
 	return local_refusal(local_r, (size_t)folded);
 }
+
+bool address_is(const char *typed, const char *canonical)
+{
+	char local[LOCAL_SIZE], domain[DOMAIN_SIZE];
+
+	if (address_parse(typed, strlen(typed), local, domain) != NULL)
+		return false;
+	size_t length = strlen(local);
+	return strncmp(canonical, local, length) == 0 && canonical[length] == '@' &&
+	       strcmp(canonical + length + 1, domain) == 0;
+}

@@ -58,4 +58,7 @@ const char *local_refusal(const char *folded, size_t length);
 const char *address_parse(const char *text, size_t length, char local_r[LOCAL_SIZE],
 			  char domain_r[DOMAIN_SIZE]);
 
+/* Is a typed `local@domain` this canonical one, but for the case of its letters? */
+bool address_is(const char *typed, const char *canonical);
+
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sysexits.h>
 
 #include "directory-format.h"
@@ -212,7 +211,7 @@ static int match_target(const char *target, void *context)
 {
 	struct target_search *search = context;
 
-	search->found = strcasecmp(target, search->wanted) == 0;
+	search->found = address_is(target, search->wanted);
 	return search->found ? 1 : 0;
 }
 

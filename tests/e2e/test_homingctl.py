@@ -545,6 +545,28 @@ def test_delete_asks_for_force_where_something_leads_to_it(ctl):
     assert ctl("verify").endswith("0 problems\n")
 
 
+def test_what_was_typed_in_capitals_before_the_domain_was_ours_is_followed(ctl, config):
+    """It is stored as typed; letters outside ASCII have two cases too."""
+    ctl("alias", "add", "chef@company.com", "MÜLLER@later.example")
+    ctl("forwarder", "add", "both@company.com", "Mu\u0308ller@later.example", "info@company.com")
+    ctl("group", "add", "staff@company.com", "MÜLLER@later.example")
+    story = json.loads(config.read_text())
+    story["domains"]["later.example"] = {}
+    config.write_text(json.dumps(story))
+    ctl("apply", config)
+    ctl("account", "add", "müller@later.example")
+    shown = ctl.json("account", "show", "müller@later.example")
+    assert shown["aliases"] == ["chef@company.com"] and shown["groups"] == ["staff@company.com"]
+    assert "chef@company.com" in ctl.err("account", "delete", "müller@later.example", code=CANT_CREATE)
+    ctl("account", "rename", "müller@later.example", "maier@later.example")
+    assert ctl("alias", "list").split() == ["chef@company.com:", "maier@later.example"]
+    assert "maier@later.example" in ctl("forwarder", "list") and "maier@later.example" in ctl("group", "list")
+    ctl("verify")
+    ctl("account", "delete", "--force", "maier@later.example")
+    assert ctl("alias", "list") == "" and "@later.example" not in ctl("forwarder", "list") + ctl("group", "list")
+    ctl("verify")
+
+
 def test_rename_takes_everything_along(ctl):
     ctl("group", "add", "staff", "info")
     ctl("alias", "add", "sales", "info")
