@@ -287,6 +287,8 @@ class Route:
             name = self.step(name)
             if isinstance(name, dict):
                 return name
+            if size(name) > 512:  # also where it is the change too many
+                raise Refused(*MALFORMED)
             changes += 1
             if changes > CHANGES:
                 raise Refused(*LOOP)

@@ -5,7 +5,7 @@ import subprocess
 from collections import namedtuple
 
 import golden
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import homing
@@ -222,6 +222,8 @@ def in_a_batch(question):
 
 @examples(100)
 @given(scenario=scenarios())
+@example(scenario=Scenario({"main_domain": MAIN, "domains": {MAIN: {}}, "router": [
+    {"match": "*@*", "to": "*_*@remote.example"}]}, [], [("login", f"sales@{MAIN}", "", "")]))
 def test_every_name_means_what_the_model_says(folders, scenario):
     made, model = homing.Homing(next(folders)), Model(scenario.config)
     made.json.write_text(json.dumps(scenario.config))
