@@ -183,12 +183,12 @@ static int check_lock_file(struct store *store, struct error *error)
 	int cause = fd < 0 ? errno : 0;
 
 	store->lockless = cause == EROFS && disk_is_read_only(store->path);
-	if (store->lockless)
+	if (fd < 0 && store->lockless)
 		return 0;
-	if (cause == ENOENT)
+	if (fd < 0 && cause == ENOENT)
 		return error_set(error, ERROR_MISSING, "%s: the lock file is missing: run `homingctl "
 				 "status` as root, which makes it again", store->lock_path);
-	if (cause != 0)
+	if (fd < 0)
 		return store_error(error, cause, "open for a reader's place (is this process in the "
 				   "file's group?)", store->lock_path);
 	if (fstat(fd, &store->locked) < 0)
