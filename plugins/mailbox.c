@@ -345,19 +345,16 @@ static int get_metadata(struct mailbox *box, enum mailbox_metadata_items items,
 	return may_read(box) ? ours->module_ctx.super.get_metadata(box, items, metadata_r) : -1;
 }
 
-/* The next look at a mailbox that is open: who has lost the right to read it is told that it was deleted, as it
- * may well be (see mail.c). What is there now is then not looked at, so nothing of this session's old state
- * can get into it. */
+/* The next look at a mailbox that is open. Who has lost the right to read it sees nothing new in it, and brings
+ * nothing of an old state into it: it may be another mailbox by now (mail.c), and a session that takes its
+ * index for that of the old one can harm it. */
 static struct mailbox_sync_context *sync_init(struct mailbox *box, enum mailbox_sync_flags flags)
 {
 	struct homing_mailbox *ours = HOMING_MAILBOX_CONTEXT(box);
 	struct mailbox_sync_context *refused;
-	int right = ours->of_reader && box->opened ? acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_READ) : 1;
 
-	if (right > 0)
+	if (!ours->of_reader || !box->opened || acl_mailbox_right_lookup(box, ACL_STORAGE_RIGHT_READ) > 0)
 		return ours->module_ctx.super.sync_init(box, flags);
-	if (right == 0)
-		mailbox_set_deleted(box);
 	/* as mailbox_sync_init() does where a mailbox does not open; mailbox_sync_deinit() frees it */
 	refused = i_new(struct mailbox_sync_context, 1);
 	refused->box = box;

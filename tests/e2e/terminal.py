@@ -17,10 +17,11 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             try:
+                # before it starts: ncurses may give up where the size changes while it opens the terminal
+                fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 180, 0, 0))
                 os.execvpe(arguments[0], arguments, env)
             finally:
                 os._exit(127)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 180, 0, 0))
 
     def read(self, seconds):
         """False at the program's end."""
