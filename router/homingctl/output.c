@@ -47,7 +47,8 @@ static void print_conversion(const char *format, size_t length, va_list *args)
 	case 'c':
 	case 'd':
 	case 'u':
-		if (strchr(copy, 'z')) // NOLINT(bugprone-branch-clone): each has its own type
+		if (strchr(copy, 'z')) /* each has its own type */
+			// NOLINTNEXTLINE(bugprone-branch-clone)
 			printf(copy, va_arg(*args, size_t));
 		else if (strstr(copy, "ll"))
 			printf(copy, va_arg(*args, long long));
