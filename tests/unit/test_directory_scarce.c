@@ -20,6 +20,7 @@
 
 #include "config.h"
 #include "directory-write.h"
+#include "scarce.h"
 #include "sharing-write.h"
 #include "sharing.h"
 #include "support.h"
@@ -32,24 +33,12 @@ static bool fails(void)
 	return left >= 0 && left-- == 0;
 }
 
-#define WRAP(type, name, parameters, arguments, failure)                                           \
-	type __real_##name parameters;                                                             \
-	type __wrap_##name parameters;                                                             \
-	type __wrap_##name parameters                                                              \
-	{                                                                                          \
-		return fails() ? (failure) : __real_##name arguments;                              \
-	}
-
 static int no(int reason)
 {
 	errno = reason;
 	return -1;
 }
 
-WRAP(void *, malloc, (size_t size), (size), NULL)
-WRAP(void *, calloc, (size_t count, size_t size), (count, size), NULL)
-WRAP(void *, realloc, (void *memory, size_t size), (memory, size), NULL)
-WRAP(char *, strdup, (const char *text), (text), NULL)
 WRAP(int, vasprintf, (char **text, const char *format, va_list list), (text, format, list), -1)
 WRAP(int, fsync, (int fd), (fd), no(EIO))
 WRAP(int, fstat, (int fd, struct stat *status), (fd, status), no(EIO))

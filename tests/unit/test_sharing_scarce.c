@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "scarce.h"
 #include "sharing-write.h"
 #include "support.h"
 
@@ -24,43 +25,13 @@
 /* Negative: as many as are asked for. Only our own calls are counted, not LMDB's. */
 static long allocations_left = -1;
 
-static bool may_allocate(void)
+static bool fails(void)
 {
-	if (allocations_left < 0)
+	if (allocations_left > 0)
+		allocations_left--;
+	else if (allocations_left == 0)
 		return true;
-	if (allocations_left == 0)
-		return false;
-	allocations_left--;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t size)
-{
-	return may_allocate() ? __real_malloc(size) : NULL;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return may_allocate() ? __real_calloc(count, size) : NULL;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-	return may_allocate() ? __real_realloc(memory, size) : NULL;
-}
-
-char *__wrap_strdup(const char *text)
-{
-	return may_allocate() ? __real_strdup(text) : NULL;
+	return false;
 }
 
 static const char directory_json[] =
