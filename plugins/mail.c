@@ -20,7 +20,7 @@ bool homing_mail_is_of_others(struct mailbox *box)
 {
 	struct acl_backend *backend;
 
-	if (!homing_mailbox_has_grants(box) || (box->flags & MAILBOX_FLAG_IGNORE_ACLS) != 0)
+	if (!homing_mailbox_is_served(box) || (box->flags & MAILBOX_FLAG_IGNORE_ACLS) != 0)
 		return FALSE;
 	backend = homing_backend_of(box->list);
 	return backend != NULL && !backend->owner;

@@ -377,7 +377,7 @@ static int copy(struct mail_save_context *context, struct mail *mail)
 	return -1;
 }
 
-bool homing_mailbox_has_grants(struct mailbox *box)
+bool homing_mailbox_is_served(struct mailbox *box)
 {
 	return MODULE_CONTEXT(box, homing_mailbox_module) != NULL;
 }

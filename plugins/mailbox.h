@@ -8,6 +8,6 @@ struct mailbox;
 void homing_mailbox_allocated(struct mailbox *box);
 
 /* Has the hook found that our ACL backend serves it? */
-bool homing_mailbox_has_grants(struct mailbox *box);
+bool homing_mailbox_is_served(struct mailbox *box);
 
 #endif
