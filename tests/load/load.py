@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -371,7 +372,10 @@ def main():
     parser.add_argument("--pause", type=float, default=8, metavar="SECONDS", help="between messages of a connection")
     parser.add_argument("--out", metavar="FOLDER", help="for figures and plots")
     arguments = parser.parse_args()
-    top = Path(os.environ.get("HOMING_LOAD_FOLDER", "/tmp")) / f"homing-load-{os.getpid()}"
+    if arguments.seconds < 20 or arguments.imap < 2 or arguments.smtp < 2:
+        parser.error("that is too little to say anything of: --seconds 20, --imap 2 and --smtp 2 at least")
+    top = Path(tempfile.mkdtemp(prefix="homing-load-", dir="/tmp"))  # short, because sockets' paths have a limit
+    top.chmod(0o755)
     folder = Path(arguments.out or top / "out").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*-*.log"):
